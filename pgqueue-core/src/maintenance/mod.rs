@@ -1,0 +1,73 @@
+//! What any worker does for all: [`rescue`] of jobs whose worker died, [`prune`] of what retention has let go,
+//! [`fold`] of old statistics. One duty a file, all of one shape: settings, `run_once` that answers what it did, and its
+//! own interval. There is no leader: each duty is safe when several workers do it at once.
+
+mod fold;
+mod prune;
+mod rescue;
+
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+use crate::source::{Connections, Link, Purpose};
+use crate::worker::WorkerHandle;
+
+use fold::Fold;
+use prune::Prune;
+use rescue::Rescue;
+
+/// Settings of all duties.
+pub(crate) struct Duties {
+    pub(crate) connections: Connections,
+    pub(crate) shutdown: WorkerHandle,
+    pub(crate) lease: Duration,
+    pub(crate) interval: Duration,
+    pub(crate) max_lost: i32,
+    pub(crate) lost_base_wait: Duration,
+    pub(crate) completed_retention: Duration,
+    pub(crate) cancelled_retention: Duration,
+    pub(crate) stats_retention: Duration,
+}
+
+/// Does the duties until the worker stops claiming. `may_judge`: this worker's own beats allow it to rescue.
+pub(crate) async fn maintain(duties: Duties, may_judge: impl Fn() -> bool + Send) {
+    let mut link = Link::new(duties.connections.clone(), Purpose::Other);
+    let rescue = Rescue {
+        lease: duties.lease,
+        max_lost: duties.max_lost,
+        base_wait: duties.lost_base_wait,
+    };
+    let prune = Prune {
+        completed: duties.completed_retention,
+        cancelled: duties.cancelled_retention,
+    };
+    let fold = Fold {
+        retention: duties.stats_retention,
+    };
+    let (mut prune_at, mut fold_at) = (Instant::now(), Instant::now() + fold::INTERVAL);
+    while duties.shutdown.is_running() {
+        if may_judge() {
+            report("rescue", rescue.run_once(&mut link).await);
+        }
+        if prune_at <= Instant::now() {
+            report("prune", prune.run_once(&mut link, &duties.shutdown).await);
+            prune_at = Instant::now() + prune::INTERVAL;
+        }
+        if fold_at <= Instant::now() {
+            report("fold", fold.run_once(&mut link).await);
+            fold_at = Instant::now() + fold::INTERVAL;
+        }
+        // Apart by chance: workers that started together do not look together.
+        let wait = duties.interval.mul_f64(0.8 + fastrand::f64() / 5.0);
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = duties.shutdown.draining() => return,
+        }
+    }
+}
+
+fn report<T>(duty: &str, done: Result<T, Error>) {
+    if let Err(error) = done {
+        tracing::warn!(duty, %error, "maintenance failed; it is done again at its next turn");
+    }
+}

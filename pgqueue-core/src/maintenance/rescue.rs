@@ -1,0 +1,79 @@
+//! Takes jobs back from workers that died.
+//!
+//! A worker whose row has expired is deleted first, and that commit is the fence: a beat that races either renews the
+//! row before or finds none after. Only then are running jobs taken whose owner has no row, by the ids read in between:
+//! a subquery on the workers inside the `UPDATE` took jobs of live workers. Called only by a worker whose own beats have
+//! succeeded for a whole lease, so that an outage of the database makes nobody dead.
+
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::model::Span;
+use crate::source::Link;
+use crate::sql::{ExpireWorkers, MissingOwners, Rescue as RescueStatement, RescueOverdue};
+
+/// Jobs a statement: its locks last a few milliseconds.
+const BATCH: i64 = 500;
+
+/// Settings.
+pub(super) struct Rescue {
+    pub(super) lease: Duration,
+    pub(super) max_lost: i32,
+    pub(super) base_wait: Duration,
+}
+
+/// What a pass did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Rescued {
+    pub(super) workers: usize,
+    pub(super) jobs: usize,
+}
+
+impl Rescue {
+    /// Looks for dead workers and takes all their jobs.
+    pub(super) async fn run_once(&self, link: &mut Link) -> Result<Rescued, Error> {
+        let expired: Vec<i64> = link.load(ExpireWorkers {}).await?;
+        for id in &expired {
+            tracing::warn!(
+                worker.id = id,
+                "a worker has not renewed its lease and is taken for dead"
+            );
+        }
+        let owners: Vec<i64> = link.load(MissingOwners {}).await?;
+        let mut rescued = Rescued {
+            workers: expired.len(),
+            jobs: 0,
+        };
+        while !owners.is_empty() {
+            let statement = RescueStatement {
+                owners: &owners,
+                max_lost: self.max_lost,
+                base_wait: self.base_wait.as_secs_f64(),
+                limit: BATCH,
+            };
+            let taken: Vec<(i64, String, String, String)> = link.load(statement).await?;
+            rescued.jobs += taken.len();
+            log(&taken, "rescued a job whose worker died");
+            if taken.is_empty() {
+                break; // the rest is locked by somebody: next time
+            }
+        }
+        let overdue = RescueOverdue {
+            lease: Span(self.lease),
+            limit: BATCH,
+        };
+        let taken: Vec<(i64, String, String, String)> = link.load(overdue).await?;
+        rescued.jobs += taken.len();
+        log(
+            &taken,
+            "took a job whose worker does not enforce its deadline",
+        );
+        Ok(rescued)
+    }
+}
+
+fn log(taken: &[(i64, String, String, String)], message: &str) {
+    for (id, queue, kind, state) in taken {
+        tracing::warn!(job.id = id, queue, kind, state, "{message}");
+    }
+}

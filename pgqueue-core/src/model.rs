@@ -1,0 +1,98 @@
+//! A job as it stands in the table, for reading. What a handler gets is its own type and a [`Context`](crate::Context).
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use diesel::deserialize::{self, FromSql, FromSqlRow};
+use diesel::expression::AsExpression;
+use diesel::pg::data_types::PgInterval;
+use diesel::pg::{Pg, PgValue};
+use diesel::prelude::*;
+use diesel::serialize::{self, Output, ToSql};
+use diesel::sql_types::Interval;
+
+use crate::state::JobState;
+
+/// One row of `pgqueue_jobs`, all columns.
+///
+/// ```no_run
+/// use diesel::prelude::*;
+/// use pgqueue_core::{JobRow, JobState, schema::pgqueue_jobs};
+/// # fn read(conn: &mut impl diesel::connection::LoadConnection<Backend = diesel::pg::Pg>) -> QueryResult<()> {
+/// let dead: Vec<JobRow> = pgqueue_jobs::table
+///     .filter(pgqueue_jobs::state.eq(JobState::Dead))
+///     .select(JobRow::as_select())
+///     .load(conn)?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, Identifiable)]
+#[diesel(table_name = crate::schema::pgqueue_jobs)]
+#[diesel(check_for_backend(Pg))]
+#[expect(missing_docs, reason = "the columns are documented in the schema")]
+pub struct JobRow {
+    pub id: i64,
+    pub run_at: DateTime<Utc>,
+    pub created_at: DateTime<Utc>,
+    pub fencing_token: i64,
+    pub claimed_by: Option<i64>,
+    pub claim_batch: Option<i64>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub finished_at: Option<DateTime<Utc>>,
+    pub deadline_at: Option<DateTime<Utc>>,
+    pub cancel_requested_at: Option<DateTime<Utc>>,
+    pub attempt: i32,
+    pub max_retries: i32,
+    pub lost: i32,
+    pub priority: i16,
+    pub state: JobState,
+    pub queue: String,
+    pub kind: String,
+    pub payload: serde_json::Value,
+    pub unique_key: Option<String>,
+    pub timeout: Option<Span>,
+    pub errors: serde_json::Value,
+    pub metadata: Option<serde_json::Value>,
+    pub progress: Option<serde_json::Value>,
+    pub output: Option<serde_json::Value>,
+}
+
+/// A length of time in an `interval` column: at microsecond precision, from zero to about 290,000 years.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, AsExpression, FromSqlRow)]
+#[diesel(sql_type = Interval)]
+pub struct Span(pub Duration);
+
+const DAY: i64 = 86_400_000_000;
+
+impl Span {
+    fn microseconds(self) -> i64 {
+        i64::try_from(self.0.as_micros()).unwrap_or(i64::MAX)
+    }
+}
+
+impl From<Duration> for Span {
+    fn from(length: Duration) -> Self {
+        Self(length)
+    }
+}
+
+impl ToSql<Interval, Pg> for Span {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+        ToSql::<Interval, Pg>::to_sql(
+            &PgInterval::from_microseconds(self.microseconds()),
+            &mut out.reborrow(),
+        )
+    }
+}
+
+impl FromSql<Interval, Pg> for Span {
+    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
+        let interval = <PgInterval as FromSql<Interval, Pg>>::from_sql(value)?;
+        let days = i64::from(interval.days) + i64::from(interval.months) * 30;
+        let microseconds = interval
+            .microseconds
+            .saturating_add(days.saturating_mul(DAY));
+        Ok(Self(Duration::from_micros(
+            u64::try_from(microseconds).unwrap_or(0),
+        )))
+    }
+}

@@ -1,0 +1,296 @@
+//! Where connections come from: the host's pool, or a URL.
+//!
+//! The engine's own connections are made by the pool's manager but never counted against the pool, so that handlers
+//! that take every pooled connection cannot starve it; and they inherit the manager's TLS and set-up.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use diesel::QueryResult;
+use diesel_async::methods::LoadQuery;
+use diesel_async::pooled_connection::{AsyncDieselConnectionManager, bb8, deadpool};
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use futures_util::future::BoxFuture;
+
+use crate::error::{Error, ErrorKind};
+
+/// Where a worker gets its connections: a deadpool or bb8 pool of diesel-async, or a URL.
+///
+/// From a URL the worker builds a pool for its handlers by itself, without TLS. For TLS bring a pool whose
+/// `ManagerConfig::custom_setup` makes the connection with `AsyncPgConnection::try_from_client_and_connection`.
+pub struct Source(Origin);
+
+enum Origin {
+    Deadpool(deadpool::Pool<AsyncPgConnection>),
+    Bb8(bb8::Pool<AsyncPgConnection>),
+    Url(String),
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Origin::Deadpool(_) => "Source(deadpool)",
+            Origin::Bb8(_) => "Source(bb8)",
+            Origin::Url(_) => "Source(url)", // the URL may hold a password
+        })
+    }
+}
+
+impl From<deadpool::Pool<AsyncPgConnection>> for Source {
+    fn from(pool: deadpool::Pool<AsyncPgConnection>) -> Self {
+        Self(Origin::Deadpool(pool))
+    }
+}
+
+impl From<bb8::Pool<AsyncPgConnection>> for Source {
+    fn from(pool: bb8::Pool<AsyncPgConnection>) -> Self {
+        Self(Origin::Bb8(pool))
+    }
+}
+
+impl From<&str> for Source {
+    fn from(url: &str) -> Self {
+        Self(Origin::Url(url.to_owned()))
+    }
+}
+
+impl From<String> for Source {
+    fn from(url: String) -> Self {
+        Self(Origin::Url(url))
+    }
+}
+
+/// The worker's two kinds of connection: pooled ones for handlers, and ones of its own.
+#[derive(Clone)]
+pub(crate) enum Connections {
+    Deadpool(deadpool::Pool<AsyncPgConnection>),
+    Bb8(bb8::Pool<AsyncPgConnection>),
+}
+
+impl Connections {
+    /// Takes the source; for a URL, makes a pool of `size` connections, each opened when it is first wanted.
+    pub(crate) fn of(source: Source, size: usize) -> Result<Self, Error> {
+        match source.0 {
+            Origin::Deadpool(pool) => Ok(Self::Deadpool(pool)),
+            Origin::Bb8(pool) => Ok(Self::Bb8(pool)),
+            Origin::Url(url) => {
+                let manager = AsyncDieselConnectionManager::new(url);
+                let pool = deadpool::Pool::builder(manager)
+                    .max_size(size.max(1))
+                    .build();
+                pool.map(Self::Deadpool).map_err(|cause| {
+                    Error::configuration("cannot make a pool from the worker's URL").caused(cause)
+                })
+            }
+        }
+    }
+
+    /// Takes a connection from the pool, waiting for a free one.
+    pub(crate) async fn pooled(&self) -> Result<PooledConnection, Error> {
+        let taken = match self {
+            Self::Deadpool(pool) => pool
+                .get()
+                .await
+                .map(Pooled::Deadpool)
+                .map_err(|cause| no_connection("take", &cause)),
+            Self::Bb8(pool) => pool
+                .get_owned()
+                .await
+                .map(Pooled::Bb8)
+                .map_err(|cause| no_connection("take", &cause)),
+        };
+        taken.map(PooledConnection)
+    }
+
+    /// Makes a connection that the pool does not know of, driven by the runtime that calls.
+    pub(crate) async fn dedicated(&self) -> Result<AsyncPgConnection, Error> {
+        use ::deadpool::managed::Manager;
+        match self {
+            Self::Deadpool(pool) => pool
+                .manager()
+                .create()
+                .await
+                .map_err(|cause| no_connection("make", &cause)),
+            Self::Bb8(pool) => pool
+                .dedicated_connection()
+                .await
+                .map_err(|cause| no_connection("make", &cause)),
+        }
+    }
+}
+
+fn no_connection(verb: &str, cause: &dyn std::error::Error) -> Error {
+    Error::new(
+        ErrorKind::Connection,
+        format!(
+            "cannot {verb} a connection to PostgreSQL: {cause}; check that it runs and that the URL or pool is right"
+        ),
+    )
+}
+
+/// A connection from the worker's pool; derefs to [`AsyncPgConnection`] and goes back to the pool when dropped.
+pub struct PooledConnection(Pooled);
+
+enum Pooled {
+    Deadpool(deadpool::Object<AsyncPgConnection>),
+    Bb8(bb8::PooledConnection<'static, AsyncPgConnection>),
+}
+
+impl fmt::Debug for PooledConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PooledConnection")
+    }
+}
+
+impl Deref for PooledConnection {
+    type Target = AsyncPgConnection;
+
+    fn deref(&self) -> &AsyncPgConnection {
+        match &self.0 {
+            Pooled::Deadpool(conn) => conn,
+            Pooled::Bb8(conn) => conn,
+        }
+    }
+}
+
+impl DerefMut for PooledConnection {
+    fn deref_mut(&mut self) -> &mut AsyncPgConnection {
+        match &mut self.0 {
+            Pooled::Deadpool(conn) => conn,
+            Pooled::Bb8(conn) => conn,
+        }
+    }
+}
+
+/// What every engine session runs with. Statements are short and their plans must stay on the indexes:
+/// prepared while the table is empty, the generic plan would be a sequential scan, for ever.
+const SESSION: &str = "\
+    SET default_transaction_isolation = 'read committed';
+    SET default_transaction_read_only = off;
+    SET idle_in_transaction_session_timeout = '10s';
+    SET statement_timeout = '30s';
+    SET lock_timeout = '1s';
+    SET jit = off;
+    SET enable_seqscan = off;
+    SET enable_bitmapscan = off;
+    SET enable_hashjoin = off;
+    SET enable_mergejoin = off";
+
+/// Only for claims: there the index gives the order, and a sort would mean that the wrong one was chosen.
+/// Elsewhere it would make `ORDER BY … LIMIT` walk the primary key.
+const CLAIM_SESSION: &str = "SET enable_sort = off";
+
+/// Lets the server notice a dead client within seconds and drop its locks; not every platform has all of them.
+const KEEPALIVE_SESSION: &str = "\
+    SET tcp_keepalives_idle = 10;
+    SET tcp_keepalives_interval = 5;
+    SET tcp_keepalives_count = 3;
+    SET client_connection_check_interval = '5s'";
+
+/// How long the client waits for one statement: a little longer than the server's `statement_timeout`.
+const STATEMENT_LIMIT: Duration = Duration::from_secs(35);
+/// How long making a connection may take.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// What an engine connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Claim,
+    Other,
+}
+
+/// An engine connection that makes itself anew after any failure.
+///
+/// After an error or a timeout the connection is dropped, never reused: a query may still be in flight on it.
+pub(crate) struct Link {
+    connections: Connections,
+    purpose: Purpose,
+    conn: Option<AsyncPgConnection>,
+    statement_limit: Duration,
+    connect_limit: Duration,
+}
+
+impl Link {
+    pub(crate) fn new(connections: Connections, purpose: Purpose) -> Self {
+        let (statement_limit, connect_limit) = (STATEMENT_LIMIT, CONNECT_LIMIT);
+        Self {
+            connections,
+            purpose,
+            conn: None,
+            statement_limit,
+            connect_limit,
+        }
+    }
+
+    /// Shortens both limits, for a caller that must be back in time.
+    pub(crate) fn within(mut self, limit: Duration) -> Self {
+        self.statement_limit = self.statement_limit.min(limit);
+        self.connect_limit = self.connect_limit.min(limit);
+        self
+    }
+
+    /// Runs one statement, connecting first if need be.
+    ///
+    /// The future is boxed, which lets the compiler see that the loops that call it are `Send`.
+    pub(crate) fn load<'a, Q, U>(&'a mut self, query: Q) -> BoxFuture<'a, Result<Vec<U>, Error>>
+    where
+        Q: LoadQuery<'a, AsyncPgConnection, U> + Send + 'a,
+        U: Send + 'a,
+    {
+        Box::pin(async move {
+            let answer = self.try_load(query).await;
+            if answer.is_err() {
+                self.conn = None;
+            }
+            answer
+        })
+    }
+
+    async fn try_load<'a, Q, U>(&mut self, query: Q) -> Result<Vec<U>, Error>
+    where
+        Q: LoadQuery<'a, AsyncPgConnection, U> + Send + 'a,
+        U: Send,
+    {
+        let limit = self.statement_limit;
+        let conn = self.connection().await?;
+        let answer = tokio::time::timeout(limit, query.load(conn)).await;
+        Ok(answer.map_err(|_| timed_out("answer a statement", limit))??)
+    }
+
+    /// Gives the connection, making it if there is none.
+    pub(crate) async fn connection(&mut self) -> Result<&mut AsyncPgConnection, Error> {
+        if self.conn.is_none() {
+            let made =
+                tokio::time::timeout(self.connect_limit, connect(&self.connections, self.purpose))
+                    .await;
+            self.conn =
+                Some(made.map_err(|_| timed_out("accept a connection", self.connect_limit))??);
+        }
+        Ok(self.conn.as_mut().expect("invariant: made above"))
+    }
+
+    pub(crate) fn disconnect(&mut self) {
+        self.conn = None;
+    }
+}
+
+async fn connect(connections: &Connections, purpose: Purpose) -> Result<AsyncPgConnection, Error> {
+    let mut conn = connections.dedicated().await?;
+    conn.batch_execute(SESSION).await?;
+    if purpose == Purpose::Claim {
+        conn.batch_execute(CLAIM_SESSION).await?;
+    }
+    let keepalive: QueryResult<()> = conn.batch_execute(KEEPALIVE_SESSION).await;
+    if let Err(error) = keepalive {
+        tracing::debug!(%error, "this server has no keepalive settings for sessions");
+    }
+    Ok(conn)
+}
+
+fn timed_out(what: &str, limit: Duration) -> Error {
+    Error::new(
+        ErrorKind::Connection,
+        format!("PostgreSQL did not {what} within {limit:?}; a new connection will be made"),
+    )
+}

@@ -1,0 +1,250 @@
+//! Every hand-written statement, listed in one place; the text of each stands in `sql/<name>.sql`.
+//!
+//! A statement is a Diesel query with a static id: prepared once a connection, run by sync and async Diesel alike.
+//! Binds are `$1`, `$2` … in the order of the fields. Nothing is ever interpolated into the text.
+
+use diesel::sql_types::{
+    Array, BigInt, Bool, Double, Integer, Interval, Jsonb, Nullable, SmallInt, Text, Timestamptz,
+};
+
+use diesel::pg::data_types::PgTimestamp;
+
+use crate::model::Span;
+
+macro_rules! statement {
+    (
+        $(#[$doc:meta])*
+        $name:ident $(<$lifetime:lifetime>)?, $file:literal,
+        ($($field:ident : $rust:ty => $sql:ty),* $(,)?) -> $row:ty
+    ) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy)]
+        pub(crate) struct $name $(<$lifetime>)? {
+            $(pub(crate) $field: $rust,)*
+        }
+
+        impl $(<$lifetime>)? $name $(<$lifetime>)? {
+            /// The statement as it is sent.
+            #[allow(dead_code, reason = "plan tests read them all")]
+            pub(crate) const SQL: &'static str = include_str!(concat!("sql/", $file));
+        }
+
+        impl $(<$lifetime>)? diesel::query_builder::QueryId for $name $(<$lifetime>)? {
+            type QueryId = statement!(@id $name $($lifetime)?);
+            const HAS_STATIC_QUERY_ID: bool = true;
+        }
+
+        impl $(<$lifetime>)? diesel::query_builder::Query for $name $(<$lifetime>)? {
+            type SqlType = $row;
+        }
+
+        impl<$($lifetime,)? C> diesel::RunQueryDsl<C> for $name $(<$lifetime>)? {}
+
+        impl $(<$lifetime>)? diesel::query_builder::QueryFragment<diesel::pg::Pg> for $name $(<$lifetime>)? {
+            fn walk_ast<'b>(&'b self, mut out: diesel::query_builder::AstPass<'_, 'b, diesel::pg::Pg>) -> diesel::QueryResult<()> {
+                out.push_sql(Self::SQL);
+                $(out.push_bind_param_value_only::<$sql, _>(&self.$field)?;)*
+                Ok(())
+            }
+        }
+    };
+    (@id $name:ident) => { $name };
+    (@id $name:ident $lifetime:lifetime) => { $name<'static> };
+}
+
+statement! {
+    /// Takes due jobs of the given lanes for a worker. Relies on index `pgqueue_jobs_dequeue`.
+    Claim<'a>, "claim.sql", (
+        queues: &'a [String] => Array<Text>,
+        slots: &'a [i32] => Array<Integer>,
+        after_run_at: &'a [PgTimestamp] => Array<Timestamptz>,
+        after_id: &'a [i64] => Array<BigInt>,
+        kinds: &'a [String] => Array<Text>,
+        total: i64 => BigInt,
+        worker: i64 => BigInt,
+        batch: i64 => BigInt,
+        default_timeout: Option<Span> => Nullable<Interval>,
+    ) -> ClaimedRow
+}
+
+statement! {
+    /// Takes one due job that has lost a process before. Relies on index `pgqueue_jobs_suspect`.
+    ClaimSuspect<'a>, "claim_suspect.sql", (
+        queues: &'a [String] => Array<Text>,
+        kinds: &'a [String] => Array<Text>,
+        worker: i64 => BigInt,
+        batch: i64 => BigInt,
+        default_timeout: Option<Span> => Nullable<Interval>,
+    ) -> ClaimedRow
+}
+
+/// id, fencing token, queue, kind, payload, metadata, priority, run_at, attempt, max_retries, lost, created_at, deadline_at, now.
+pub(crate) type ClaimedRow = (
+    BigInt,
+    BigInt,
+    Text,
+    Text,
+    Jsonb,
+    Nullable<Jsonb>,
+    SmallInt,
+    Timestamptz,
+    Integer,
+    Integer,
+    Integer,
+    Timestamptz,
+    Nullable<Timestamptz>,
+    Timestamptz,
+);
+
+statement! {
+    /// Tells in how many seconds the next scheduled job of each queue is due. Relies on index `pgqueue_jobs_dequeue`.
+    NextDue<'a>, "next_due.sql", (queues: &'a [String] => Array<Text>) -> Nullable<Double>
+}
+
+statement! {
+    /// Ends runs: each row moves only if its run is still the current one. Relies on the primary key.
+    Finish<'a>, "finish.sql", (
+        ids: &'a [i64] => Array<BigInt>,
+        tokens: &'a [i64] => Array<BigInt>,
+        states: &'a [&'static str] => Array<Text>,
+        delays: &'a [Option<Span>] => Array<Nullable<Interval>>,
+        refunds: &'a [i32] => Array<Integer>,
+        errors: &'a [Option<serde_json::Value>] => Array<Nullable<Jsonb>>,
+        outputs: &'a [Option<serde_json::Value>] => Array<Nullable<Jsonb>>,
+    ) -> (BigInt, Text, Timestamptz)
+}
+
+statement! {
+    /// Ends successful runs by deleting their jobs (retention zero). Relies on the primary key.
+    FinishDelete<'a>, "finish_delete.sql", (
+        ids: &'a [i64] => Array<BigInt>,
+        tokens: &'a [i64] => Array<BigInt>,
+    ) -> (BigInt, Text, Timestamptz)
+}
+
+statement! {
+    /// Locks what is free of the given jobs, so that a busy row does not hold up its neighbours.
+    Unlocked<'a>, "unlocked.sql", (ids: &'a [i64] => Array<BigInt>) -> BigInt
+}
+
+statement! {
+    /// Reads back jobs whose finish did not come back.
+    ReadBack<'a>, "read_back.sql", (ids: &'a [i64] => Array<BigInt>) -> (BigInt, BigInt, Text)
+}
+
+statement! {
+    /// Completes a job in the handler's own transaction.
+    CompleteIn<'a>, "complete_in.sql", (id: i64 => BigInt, token: i64 => BigInt, output: Option<&'a serde_json::Value> => Nullable<Jsonb>) -> BigInt
+}
+
+statement! {
+    /// Completes a job in the handler's own transaction by deleting it (retention zero).
+    CompleteInDelete, "complete_in_delete.sql", (id: i64 => BigInt, token: i64 => BigInt) -> BigInt
+}
+
+statement! {
+    /// Stores what a run reports of itself.
+    Progress<'a>, "progress.sql", (id: i64 => BigInt, token: i64 => BigInt, progress: &'a serde_json::Value => Jsonb) -> BigInt
+}
+
+statement! {
+    /// Registers a worker.
+    Register<'a>, "register.sql", (
+        name: &'a str => Text,
+        host: &'a str => Text,
+        pid: i32 => Integer,
+        version: &'a str => Text,
+        queues: &'a serde_json::Value => Jsonb,
+        kinds: &'a [String] => Array<Text>,
+        lease: Span => Interval,
+    ) -> (BigInt, Text)
+}
+
+statement! {
+    /// Renews a worker's lease; no row: it was taken for dead.
+    Beat, "beat.sql", (worker: i64 => BigInt, lease: Span => Interval) -> BigInt
+}
+
+statement! {
+    /// Removes a worker that ends.
+    Unregister, "unregister.sql", (worker: i64 => BigInt) -> BigInt
+}
+
+statement! {
+    /// Sets the wake marks of queues.
+    SetMarks<'a>, "set_marks.sql", (queues: &'a [String] => Array<Text>, horizon: Span => Interval) -> Text
+}
+
+statement! {
+    /// Clears the wake marks of queues.
+    ClearMarks<'a>, "clear_marks.sql", (queues: &'a [String] => Array<Text>) -> Text
+}
+
+statement! {
+    /// Deletes the rows of workers whose lease has run out.
+    ExpireWorkers, "expire_workers.sql", () -> BigInt
+}
+
+statement! {
+    /// Names the owners of running jobs that are not registered. Relies on index `pgqueue_jobs_running`.
+    MissingOwners, "missing_owners.sql", () -> BigInt
+}
+
+statement! {
+    /// Takes running jobs from dead workers. Relies on index `pgqueue_jobs_running`.
+    Rescue<'a>, "rescue.sql", (
+        owners: &'a [i64] => Array<BigInt>,
+        max_lost: i32 => Integer,
+        base_wait: f64 => Double,
+        limit: i64 => BigInt,
+    ) -> (BigInt, Text, Text, Text)
+}
+
+statement! {
+    /// Takes running jobs whose owner lives but does not enforce their deadline. Relies on index `pgqueue_jobs_running`.
+    RescueOverdue, "rescue_overdue.sql", (lease: Span => Interval, limit: i64 => BigInt) -> (BigInt, Text, Text, Text)
+}
+
+statement! {
+    /// Releases jobs that were claimed for us by a statement whose answer was lost. Relies on index `pgqueue_jobs_running`.
+    Reconcile<'a>, "reconcile.sql", (
+        worker: i64 => BigInt,
+        ended_batch: i64 => BigInt,
+        known: &'a [i64] => Array<BigInt>,
+    ) -> BigInt
+}
+
+statement! {
+    /// Lists running jobs of ours that somebody wants stopped. Relies on index `pgqueue_jobs_running`.
+    CancelRequests, "cancel_requests.sql", (worker: i64 => BigInt) -> (BigInt, BigInt)
+}
+
+statement! {
+    /// Deletes completed jobs past their retention. Relies on index `pgqueue_jobs_completed`.
+    PruneCompleted, "prune_completed.sql", (retention: Span => Interval, limit: i64 => BigInt) -> BigInt
+}
+
+statement! {
+    /// Deletes cancelled jobs past their retention. Relies on index `pgqueue_jobs_dead`.
+    PruneCancelled, "prune_cancelled.sql", (retention: Span => Interval, limit: i64 => BigInt) -> BigInt
+}
+
+statement! {
+    /// Stores a worker's own counts of a minute.
+    FlushStats<'a>, "flush_stats.sql", (rows: &'a serde_json::Value => Jsonb, worker: i64 => BigInt) -> BigInt
+}
+
+statement! {
+    /// Folds the minutes of past days to hours.
+    FoldStats, "fold_stats.sql", () -> BigInt
+}
+
+statement! {
+    /// Deletes statistics past their retention.
+    PruneStats, "prune_stats.sql", (retention: Span => Interval) -> BigInt
+}
+
+statement! {
+    /// Tells which of our migrations the schema has, and whether the jobs are in that schema.
+    Ledger, "ledger.sql", () -> (Text, Bool)
+}

@@ -1,0 +1,2 @@
+//! x
+pub const HISTOGRAM_BARS: usize = 24;

@@ -1,0 +1,176 @@
+//! What the worker's tasks share. Each task owns its connection; what crosses between them is here.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, mpsc, watch};
+
+use super::config::{Config, Lane};
+use super::finish::Finish;
+use super::flights::{Flights, StopReason};
+use super::registry::Registry;
+use super::shutdown::{Phase, WorkerHandle};
+use super::slots::Slots;
+use super::tally::Tally;
+use crate::source::Connections;
+
+/// One running worker.
+pub(super) struct Engine {
+    pub(super) config: Config,
+    pub(super) lanes: Vec<Lane>,
+    pub(super) kinds: Vec<String>,
+    pub(super) registry: Registry,
+    pub(super) connections: Connections,
+    pub(super) shutdown: WorkerHandle,
+    pub(super) until_empty: bool,
+    /// The worker's id: a new one after each registration.
+    pub(super) identity: watch::Sender<i64>,
+    /// The schema's NOTIFY channel.
+    pub(super) channel: String,
+    pub(super) slots: Arc<Slots>,
+    pub(super) flights: Flights,
+    pub(super) wakes: Wakes,
+    pub(super) finished: mpsc::UnboundedSender<Finish>,
+    pub(super) tally: Mutex<Tally>,
+    pub(super) pulse: Pulse,
+    /// Number of the newest claim whose answer has arrived, or never will.
+    pub(super) ended_batch: AtomicI64,
+    /// Notifications arrive: cancellations need no fast poll.
+    pub(super) listening: AtomicBool,
+}
+
+impl Engine {
+    pub(super) fn worker_id(&self) -> i64 {
+        *self.identity.borrow()
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.shutdown.is_running()
+    }
+
+    /// Takes a new id after the old one was given up for dead: what runs has lost its lease.
+    pub(super) fn reregistered(&self, id: i64) {
+        tracing::warn!(
+            old.id = self.worker_id(),
+            worker.id = id,
+            "the worker's lease ran out; it goes on under a new id"
+        );
+        self.flights.stop_all(StopReason::LeaseLost);
+        self.identity.send_replace(id);
+    }
+
+    pub(super) fn with_tally<T>(&self, change: impl FnOnce(&mut Tally) -> T) -> T {
+        change(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits, but not beyond the phase.
+    pub(super) async fn sleep_unless(&self, phase: Phase, length: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(length) => {}
+            () = self.shutdown.reached(phase) => {}
+        }
+    }
+}
+
+/// Queues that the listener heard of, until the fetch loop takes them.
+#[derive(Debug, Default)]
+pub(super) struct Wakes {
+    heard: Mutex<Heard>,
+    notify: Notify,
+}
+
+/// What was heard.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    pub(super) all: bool,
+    pub(super) queues: Vec<String>,
+}
+
+impl Wakes {
+    pub(super) fn wake(&self, queue: &str) {
+        self.change(|heard| heard.queues.push(queue.to_owned()));
+    }
+
+    /// Wakes every queue: anything may have been missed.
+    pub(super) fn wake_all(&self) {
+        self.change(|heard| heard.all = true);
+    }
+
+    /// Resolves with what was heard since the last call resolved.
+    pub(super) async fn heard(&self) -> Heard {
+        self.notify.notified().await;
+        std::mem::take(&mut self.heard.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Heard)) {
+        change(&mut self.heard.lock().unwrap_or_else(PoisonError::into_inner));
+        self.notify.notify_one();
+    }
+}
+
+/// Since when this worker's own beats have succeeded without a gap of a lease.
+#[derive(Debug, Default)]
+pub(super) struct Pulse(Mutex<Option<Beats>>);
+
+#[derive(Debug, Clone, Copy)]
+struct Beats {
+    since: Instant,
+    last: Instant,
+}
+
+impl Pulse {
+    /// Notes a beat that the database confirmed.
+    pub(super) fn beat(&self, now: Instant, lease: Duration) {
+        let mut beats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = beats
+            .filter(|beats| now.duration_since(beats.last) <= lease)
+            .map_or(now, |beats| beats.since);
+        *beats = Some(Beats { since, last: now });
+    }
+
+    /// Is true when the beats have succeeded for a whole lease, up to now: only then may this worker judge others.
+    /// After an outage of the database every live worker has had the time to renew its own lease.
+    pub(super) fn may_judge(&self, now: Instant, lease: Duration) -> bool {
+        let beats = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        beats.is_some_and(|beats| {
+            now.duration_since(beats.since) >= lease && now.duration_since(beats.last) <= lease
+        })
+    }
+}
+
+impl Engine {
+    pub(super) fn end_batch(&self, batch: i64) {
+        self.ended_batch.store(batch, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_judges_others_only_after_a_lease_of_beats_of_its_own() {
+        let (start, lease) = (Instant::now(), Duration::from_secs(30));
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let pulse = Pulse::default();
+        assert!(!pulse.may_judge(start, lease));
+        for second in (0..=30).step_by(10) {
+            pulse.beat(at(second), lease);
+        }
+        assert!(pulse.may_judge(at(30), lease));
+        assert!(
+            !pulse.may_judge(at(61), lease),
+            "the newest beat is too old"
+        );
+        pulse.beat(at(90), lease);
+        assert!(
+            !pulse.may_judge(at(90), lease),
+            "an outage of a lease starts the count anew"
+        );
+        for second in (100..=120).step_by(10) {
+            pulse.beat(at(second), lease);
+        }
+        assert!(pulse.may_judge(at(120), lease));
+    }
+}

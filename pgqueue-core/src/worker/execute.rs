@@ -1,0 +1,215 @@
+//! One run from its claim to its end: start the handler, watch its deadline and its stop signal, hand the end over.
+//!
+//! The invariant: every run that is started hands over exactly one end, whatever the handler does, and its slot is
+//! held until then; the slot of a blocking handler that cannot be stopped is held until its thread is free.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use diesel::Queryable;
+use diesel::pg::data_types::PgTimestamp;
+use serde_json::Value;
+use tokio::task::JoinError;
+use tracing::Instrument;
+
+use super::cursor::Place;
+use super::engine::Engine;
+use super::finish::Finish;
+use super::flights::{Stop, StopReason};
+use super::registry::Started;
+use super::slots::Slot;
+use crate::context::Run;
+use crate::outcome::{Ending, Failure};
+
+/// A claimed row.
+#[derive(Debug, Queryable)]
+pub(crate) struct Claimed {
+    pub(crate) id: i64,
+    pub(crate) fencing_token: i64,
+    pub(crate) queue: String,
+    pub(crate) kind: String,
+    pub(crate) payload: Value,
+    pub(crate) metadata: Option<Value>,
+    pub(crate) priority: i16,
+    pub(crate) run_at: PgTimestamp,
+    pub(crate) attempt: i32,
+    pub(crate) max_retries: i32,
+    pub(crate) lost: i32,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) deadline_at: Option<PgTimestamp>,
+    pub(crate) now: PgTimestamp,
+}
+
+impl Claimed {
+    pub(super) fn place(&self) -> Place {
+        Place {
+            priority: usize::try_from(self.priority).unwrap_or(0),
+            run_at: self.run_at.0,
+            id: self.id,
+        }
+    }
+
+    /// Splits it into the run and its payload. Lengths are differences of the database's times, so that only its clock matters.
+    pub(crate) fn into_run(
+        self,
+        stop: tokio_util::sync::CancellationToken,
+        keeps_completed: bool,
+    ) -> (Run, Value) {
+        let started = Instant::now();
+        let run = Run {
+            id: self.id,
+            fencing_token: self.fencing_token,
+            queue: self.queue,
+            kind: self.kind,
+            metadata: self.metadata,
+            attempt: self.attempt,
+            max_retries: self.max_retries,
+            lost: self.lost,
+            created_at: self.created_at,
+            waited: microseconds(self.now.0.saturating_sub(self.run_at.0)),
+            deadline: self
+                .deadline_at
+                .map(|at| started + microseconds(at.0.saturating_sub(self.now.0))),
+            started,
+            stop,
+            connections: None,
+            keeps_completed,
+            complete_in_called: AtomicBool::new(false),
+        };
+        (run, self.payload)
+    }
+}
+
+fn microseconds(length: i64) -> Duration {
+    Duration::from_micros(u64::try_from(length).unwrap_or(0))
+}
+
+/// Starts the run of a claimed job in a task of its own.
+pub(super) fn start(engine: &Arc<Engine>, claimed: Claimed, slot: Slot) {
+    let flight = (claimed.id, claimed.fencing_token);
+    let stop = engine.flights.add(flight, claimed.lost > 0);
+    let (mut run, payload) = claimed.into_run(stop.token.clone(), engine.config.keeps_completed());
+    run.connections = Some(engine.connections.clone());
+    let span = tracing::info_span!(
+        "job",
+        job.id = run.id,
+        kind = run.kind.as_str(),
+        queue = run.queue.as_str(),
+        attempt = run.attempt
+    );
+    let engine = Arc::clone(engine);
+    tokio::spawn(supervise(engine, Arc::new(run), payload, stop, slot).instrument(span));
+}
+
+async fn supervise(engine: Arc<Engine>, run: Arc<Run>, payload: Value, stop: Stop, slot: Slot) {
+    let Some(handler) = engine.registry.get(&run.kind) else {
+        // Cannot happen: a claim names the kinds. Should it, the job goes to whoever knows it.
+        return hand_over(&engine, &run, Ending::Released, Some(slot));
+    };
+    let mut started = handler.start(payload, Arc::clone(&run));
+    if let Some(ending) = watch(&mut started, &run, &stop).await {
+        return hand_over(&engine, &run, ended(ending, &stop), Some(slot));
+    }
+    // Told to stop: it may do so by itself within the wait.
+    let wait = if stop.reason() == Some(StopReason::Shutdown) {
+        Duration::ZERO
+    } else {
+        engine.config.stop_wait
+    };
+    if let Ok(ending) = tokio::time::timeout(wait, &mut started.task).await {
+        return hand_over(&engine, &run, ended(ending, &stop), Some(slot));
+    }
+    if started.abortable {
+        started.task.abort();
+        let ending = match started.task.await {
+            Err(error) if error.is_cancelled() => stopped(&stop, &run),
+            ending => ended(ending, &stop),
+        };
+        return hand_over(&engine, &run, ending, Some(slot));
+    }
+    tracing::warn!(
+        waited_ms = wait.as_millis(),
+        "a blocking handler did not stop when told to; its run is ended, its thread and its slot stay taken until it returns"
+    );
+    hand_over(&engine, &run, stopped(&stop, &run), None);
+    let _late = started.task.await; // its end is of no use any more: the job is ended
+    tracing::info!(
+        duration_ms = run.started.elapsed().as_millis(),
+        "the blocking handler has returned"
+    );
+    drop(slot);
+}
+
+/// Waits for the end of the run, its deadline or its stop signal, whichever is first; `None`: it has been told to stop.
+async fn watch(started: &mut Started, run: &Run, stop: &Stop) -> Option<Result<Ending, JoinError>> {
+    let deadline = async {
+        match run.deadline {
+            Some(at) => tokio::time::sleep_until(at.into()).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        ending = &mut started.task => return Some(ending),
+        () = stop.token.cancelled() => {}
+        () = deadline => stop.fire(StopReason::Deadline),
+    }
+    None
+}
+
+/// Reads the end of a handler's task.
+fn ended(ending: Result<Ending, JoinError>, stop: &Stop) -> Ending {
+    let ending = match ending {
+        Ok(ending) => ending,
+        Err(error) => Ending::Failed(Failure::new("panic", &panic_message(error))),
+    };
+    match (stop.reason(), ending) {
+        // Somebody asked for it, so it is cancelled, however the handler left.
+        (Some(StopReason::Cancelled), _) => Ending::Cancelled("cancelled while it ran".to_owned()),
+        // An error after the worker's stop signal is the signal's fault.
+        (Some(StopReason::Shutdown), Ending::Failed(_)) => Ending::Released,
+        (Some(StopReason::Deadline), Ending::Failed(failure)) => Ending::Failed(Failure::new(
+            "timeout",
+            &format!("stopped at its deadline: {}", failure.message),
+        )),
+        (_, ending) => ending,
+    }
+}
+
+/// Gives the end of a run that had to be stopped.
+fn stopped(stop: &Stop, run: &Run) -> Ending {
+    match stop.reason() {
+        Some(StopReason::Cancelled) => Ending::Cancelled("cancelled while it ran".to_owned()),
+        Some(StopReason::Deadline) => {
+            let timeout = run
+                .deadline
+                .map_or(Duration::ZERO, |at| at.duration_since(run.started));
+            Ending::Failed(Failure::new(
+                "timeout",
+                &format!("ran longer than its timeout of {timeout:?}"),
+            ))
+        }
+        Some(StopReason::LeaseLost | StopReason::Shutdown) | None => Ending::Released,
+    }
+}
+
+fn panic_message(error: JoinError) -> String {
+    let Ok(panic) = error.try_into_panic() else {
+        return "the handler's task was stopped by the runtime".to_owned();
+    };
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    format!(
+        "panicked: {}",
+        text.as_deref().unwrap_or("with a value that is no text")
+    )
+}
+
+fn hand_over(engine: &Engine, run: &Arc<Run>, ending: Ending, slot: Option<Slot>) {
+    // Fails only when the finish loop is gone, which outlives every run it waits for; then the rescue takes the job.
+    let _gone = engine
+        .finished
+        .send(Finish::new(Arc::clone(run), ending, slot));
+}

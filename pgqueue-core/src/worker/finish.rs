@@ -1,0 +1,525 @@
+//! Stores how runs ended: in batches, each row only if its run is still the current one.
+//!
+//! An end is kept and tried again until the database has answered for it: stored, stored by an earlier try whose answer
+//! was lost, or not this run's any more. Its slot is given back only then, so that an outage slows claims down.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::engine::Engine;
+use super::shutdown::Phase;
+use super::slots::Slot;
+use super::tally::{Count, Ended};
+use crate::backoff;
+use crate::context::Run;
+use crate::error::{Error, ErrorKind};
+use crate::model::Span;
+use crate::outcome::{Ending, Failure};
+use crate::source::{Link, Purpose};
+use crate::sql::{Finish as FinishStatement, FinishDelete, ReadBack, Unlocked};
+use crate::state::JobState;
+
+/// After a row was locked by somebody else, it is tried again so often.
+const BUSY_RETRY: Duration = Duration::from_millis(200);
+/// The longest wait between tries while the database does not answer.
+const OUTAGE_RETRY: Duration = Duration::from_secs(2);
+/// How long the ends that are left may take once the worker stops for good.
+const LAST_TRIES: Duration = Duration::from_secs(5);
+
+/// The end of one run, on its way to the database.
+pub(super) struct Finish {
+    run: Arc<Run>,
+    ending: Ending,
+    run_time: Duration,
+    /// Given back when this is dropped.
+    slot: Option<Slot>,
+    not_before: Option<Instant>,
+}
+
+/// What the row becomes.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Move {
+    pub(crate) state: JobState,
+    pub(crate) delay: Option<Duration>,
+    pub(crate) refund: i32,
+    pub(crate) error: Option<Value>,
+    pub(crate) output: Option<Value>,
+}
+
+impl Finish {
+    pub(super) fn new(run: Arc<Run>, ending: Ending, slot: Option<Slot>) -> Self {
+        let run_time = run.started.elapsed();
+        Self {
+            run,
+            ending,
+            run_time,
+            slot,
+            not_before: None,
+        }
+    }
+
+    fn id(&self) -> i64 {
+        self.run.id
+    }
+
+    /// Drops what the database may have refused to store.
+    fn simplify(&mut self) {
+        match &mut self.ending {
+            Ending::Completed(output) => *output = None,
+            Ending::Failed(failure) | Ending::Dead(failure) => {
+                failure.message = "the error text could not be stored".to_owned();
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Ending {
+    /// Decides what the row becomes. `backoff`: the job's own wait after this attempt, if it has one.
+    pub(crate) fn into_move(
+        self,
+        run: &Run,
+        base_wait: Duration,
+        own_backoff: Option<Duration>,
+    ) -> Move {
+        let next = Move {
+            state: JobState::Pending,
+            delay: None,
+            refund: 0,
+            error: None,
+            output: None,
+        };
+        let error = |failure: &Failure| {
+            Some(json!({"attempt": run.attempt, "kind": failure.kind, "message": failure.message}))
+        };
+        let exhausted = run.attempt > run.max_retries;
+        match self {
+            Self::Completed(output) => Move {
+                state: JobState::Completed,
+                output,
+                ..next
+            },
+            Self::Snoozed(wait) => Move {
+                delay: Some(wait),
+                refund: 1,
+                ..next
+            },
+            Self::Released => Move { refund: 1, ..next },
+            Self::Cancelled(reason) => Move {
+                state: JobState::Cancelled,
+                error: error(&Failure::new("cancelled", &reason)),
+                ..next
+            },
+            Self::Dead(failure) => Move {
+                state: JobState::Dead,
+                error: error(&failure),
+                ..next
+            },
+            Self::Failed(failure) if exhausted => Move {
+                state: JobState::Dead,
+                error: error(&failure),
+                ..next
+            },
+            Self::Failed(failure) => {
+                let wait =
+                    own_backoff.unwrap_or_else(|| backoff::exponential(base_wait, run.attempt));
+                let wait = backoff::with_jitter(wait, fastrand::f64());
+                Move {
+                    delay: Some(wait),
+                    error: error(&failure),
+                    ..next
+                }
+            }
+            Self::RetryAfter(wait, cause) => {
+                let error = error(&Failure::new("error", &cause));
+                let state = if exhausted {
+                    JobState::Dead
+                } else {
+                    JobState::Pending
+                };
+                Move {
+                    state,
+                    delay: (!exhausted).then_some(wait),
+                    error,
+                    ..next
+                }
+            }
+        }
+    }
+}
+
+/// Stores ends until all senders are gone or the worker gives up.
+pub(super) async fn finish_runs(
+    engine: Arc<Engine>,
+    mut finished: mpsc::UnboundedReceiver<Finish>,
+) {
+    let mut finisher = Finisher {
+        link: Link::new(engine.connections.clone(), Purpose::Other),
+        engine,
+        failures: 0,
+    };
+    let mut open: Vec<Finish> = Vec::new();
+    loop {
+        if !receive(&mut finished, &mut open, finisher.engine.config.batch).await && open.is_empty()
+        {
+            return;
+        }
+        let now = Instant::now();
+        let (mut ready, later): (Vec<_>, Vec<_>) = open
+            .drain(..)
+            .partition(|finish| finish.not_before.is_none_or(|at| at <= now));
+        let rest = ready.split_off(ready.len().min(finisher.engine.config.batch));
+        open = later;
+        open.extend(rest);
+        open.extend(finisher.settle(ready).await);
+    }
+}
+
+/// Adds what has ended to `open`, waiting only if there is nothing to do before; false: nothing more will come.
+async fn receive(
+    finished: &mut mpsc::UnboundedReceiver<Finish>,
+    open: &mut Vec<Finish>,
+    batch: usize,
+) -> bool {
+    let next_try = open.iter().map(|finish| finish.not_before).min();
+    match next_try {
+        None => finished.recv_many(open, batch).await > 0,
+        Some(None) => {
+            while open.len() < batch
+                && let Ok(finish) = finished.try_recv()
+            {
+                open.push(finish);
+            }
+            true
+        }
+        Some(Some(at)) => {
+            let mut new = Vec::new();
+            tokio::select! {
+                _ = finished.recv_many(&mut new, batch) => {}
+                () = tokio::time::sleep_until(at) => {}
+            }
+            if new.is_empty() {
+                tokio::time::sleep_until(at).await; // the senders are gone: only the old ones are left
+            }
+            open.extend(new);
+            true
+        }
+    }
+}
+
+struct Finisher {
+    link: Link,
+    engine: Arc<Engine>,
+    failures: u32,
+}
+
+impl Finisher {
+    /// Stores a batch; gives back what has to be tried again.
+    async fn settle(&mut self, mut batch: Vec<Finish>) -> Vec<Finish> {
+        if batch.is_empty() {
+            return batch;
+        }
+        batch.sort_by_key(Finish::id); // all lock in this order
+        match self.try_settle(&mut batch).await {
+            Ok(()) => {
+                self.failures = 0;
+                batch
+            }
+            Err(error) if error.kind() == ErrorKind::Connection => {
+                self.wait_for_database(&error, batch).await
+            }
+            Err(error) => self.settle_apart(&error, batch).await,
+        }
+    }
+
+    /// Stores what it can and takes it out of `batch`.
+    async fn try_settle(&mut self, batch: &mut Vec<Finish>) -> Result<(), Error> {
+        let stored = self.store(batch).await?;
+        batch.retain_mut(|finish| match stored.get(&finish.id()) {
+            Some(&(state, now)) => {
+                conclude(&self.engine, finish, state, now);
+                false
+            }
+            None => true,
+        });
+        if batch.is_empty() {
+            Ok(())
+        } else {
+            self.read_back(batch).await
+        }
+    }
+
+    /// Runs the statements; answers the state and time of each row that was ours.
+    async fn store(
+        &mut self,
+        batch: &[Finish],
+    ) -> Result<HashMap<i64, (JobState, DateTime<Utc>)>, Error> {
+        let engine = Arc::clone(&self.engine);
+        let (deletes, updates): (Vec<&Finish>, Vec<&Finish>) = batch.iter().partition(|finish| {
+            matches!(finish.ending, Ending::Completed(_)) && !engine.config.keeps_completed()
+        });
+        let mut stored: Vec<(i64, JobState, DateTime<Utc>)> = Vec::new();
+        if !deletes.is_empty() {
+            let (ids, tokens) = keys(&deletes);
+            stored = self
+                .link
+                .load(FinishDelete {
+                    ids: &ids,
+                    tokens: &tokens,
+                })
+                .await?;
+        }
+        if !updates.is_empty() {
+            let (ids, tokens) = keys(&updates);
+            let moves: Vec<Move> = updates
+                .iter()
+                .map(|finish| next_move(&engine, finish))
+                .collect();
+            let states: Vec<&'static str> = moves.iter().map(|next| next.state.name()).collect();
+            let delays: Vec<Option<Span>> = moves.iter().map(|next| next.delay.map(Span)).collect();
+            let refunds: Vec<i32> = moves.iter().map(|next| next.refund).collect();
+            let (errors, outputs): (Vec<_>, Vec<_>) = moves
+                .into_iter()
+                .map(|next| (next.error, next.output))
+                .unzip();
+            let statement = FinishStatement {
+                ids: &ids,
+                tokens: &tokens,
+                states: &states,
+                delays: &delays,
+                refunds: &refunds,
+                errors: &errors,
+                outputs: &outputs,
+            };
+            stored.extend(
+                self.link
+                    .load::<_, (i64, JobState, DateTime<Utc>)>(statement)
+                    .await?,
+            );
+        }
+        Ok(stored
+            .into_iter()
+            .map(|(id, state, now)| (id, (state, now)))
+            .collect())
+    }
+
+    /// Finds out what became of rows that did not come back, and keeps in `batch` those that are still this run's.
+    async fn read_back(&mut self, batch: &mut Vec<Finish>) -> Result<(), Error> {
+        let ids: Vec<i64> = batch.iter().map(Finish::id).collect();
+        let rows: Vec<(i64, i64, JobState)> = self.link.load(ReadBack { ids: &ids }).await?;
+        let rows: HashMap<i64, (i64, JobState)> = rows
+            .into_iter()
+            .map(|(id, token, state)| (id, (token, state)))
+            .collect();
+        batch.retain_mut(|finish| match rows.get(&finish.id()) {
+            Some(&(token, JobState::Running)) if token == finish.run.fencing_token => {
+                finish.not_before = Some(Instant::now() + BUSY_RETRY);
+                true
+            }
+            Some(&(token, state)) if token == finish.run.fencing_token => {
+                conclude(&self.engine, finish, state, Utc::now());
+                false
+            }
+            None if deletes_itself(&self.engine, finish) => {
+                conclude(&self.engine, finish, JobState::Completed, Utc::now());
+                false
+            }
+            _ => {
+                lease_lost(&self.engine, finish);
+                false
+            }
+        });
+        Ok(())
+    }
+
+    /// Keeps the batch while the database is away. Nothing is lost by waiting: the rows are this worker's as long as it beats.
+    async fn wait_for_database(&mut self, error: &Error, batch: Vec<Finish>) -> Vec<Finish> {
+        self.failures = self.failures.saturating_add(1);
+        let wait = backoff::exponential(
+            Duration::from_millis(50),
+            i32::try_from(self.failures).unwrap_or(i32::MAX),
+        );
+        tracing::warn!(%error, runs = batch.len(), "cannot store how runs ended; trying again");
+        tokio::time::sleep(wait.min(OUTAGE_RETRY)).await;
+        batch
+    }
+
+    /// After a refusal: first leaves out rows that somebody holds locked, then halves down to the row that is refused.
+    async fn settle_apart(&mut self, error: &Error, mut batch: Vec<Finish>) -> Vec<Finish> {
+        tracing::warn!(%error, runs = batch.len(), "how runs ended was refused; storing them apart");
+        let ids: Vec<i64> = batch.iter().map(Finish::id).collect();
+        let Ok(free) = self.link.load::<_, i64>(Unlocked { ids: &ids }).await else {
+            return self.wait_for_database(error, batch).await;
+        };
+        let (mut open, mut busy): (Vec<_>, Vec<_>) = batch
+            .drain(..)
+            .partition(|finish| free.contains(&finish.id()));
+        for finish in &mut busy {
+            finish.not_before = Some(Instant::now() + BUSY_RETRY);
+        }
+        if busy.is_empty() && open.len() == 1 {
+            open[0].simplify();
+            open[0].not_before = Some(Instant::now() + BUSY_RETRY);
+            return open;
+        }
+        let half = if busy.is_empty() {
+            open.split_off(open.len() / 2)
+        } else {
+            Vec::new()
+        };
+        for part in [open, half] {
+            busy.extend(Box::pin(self.settle(part)).await);
+        }
+        busy
+    }
+}
+
+fn keys(batch: &[&Finish]) -> (Vec<i64>, Vec<i64>) {
+    batch
+        .iter()
+        .map(|finish| (finish.id(), finish.run.fencing_token))
+        .unzip()
+}
+
+fn next_move(engine: &Engine, finish: &Finish) -> Move {
+    let run = &finish.run;
+    let own_backoff = engine
+        .registry
+        .get(&run.kind)
+        .and_then(|handler| handler.backoff(run.attempt));
+    finish
+        .ending
+        .clone()
+        .into_move(run, engine.config.retry_base_wait, own_backoff)
+}
+
+fn deletes_itself(engine: &Engine, finish: &Finish) -> bool {
+    let completes = matches!(finish.ending, Ending::Completed(_))
+        || finish.run.complete_in_called.load(Ordering::SeqCst);
+    completes && !engine.config.keeps_completed()
+}
+
+/// Counts and logs a run whose end is stored, and gives its slot back.
+fn conclude(engine: &Engine, finish: &mut Finish, state: JobState, now: DateTime<Utc>) {
+    let run = &finish.run;
+    let ended = match (&finish.ending, state) {
+        (_, JobState::Completed) => Some(Ended::Completed),
+        (_, JobState::Cancelled) => Some(Ended::Cancelled),
+        (Ending::Snoozed(_), _) => Some(Ended::Snoozed),
+        (Ending::Released, _) => None,
+        (_, now) => Some(Ended::Failed { now }),
+    };
+    if let Some(ended) = ended {
+        let count = Count {
+            queue: &run.queue,
+            kind: &run.kind,
+            ended,
+            run: finish.run_time,
+            waited: run.waited,
+        };
+        engine.with_tally(|tally| tally.count(now, &count));
+    }
+    log(finish, state);
+    forget(engine, finish);
+}
+
+fn log(finish: &Finish, state: JobState) {
+    let run = &finish.run;
+    let duration_ms = finish.run_time.as_millis();
+    let (id, kind, queue, attempt) = (run.id, run.kind.as_str(), run.queue.as_str(), run.attempt);
+    match (&finish.ending, state) {
+        (Ending::Failed(failure) | Ending::Dead(failure), JobState::Completed) => tracing::warn!(
+            job.id = id,
+            kind,
+            queue,
+            attempt,
+            duration_ms,
+            error = failure.message.as_str(),
+            "the handler failed after complete_in had committed; the job stays completed"
+        ),
+        (Ending::Failed(failure) | Ending::Dead(failure), JobState::Dead) => tracing::error!(
+            job.id = id,
+            kind,
+            queue,
+            attempt,
+            duration_ms,
+            error = failure.message.as_str(),
+            "job is dead"
+        ),
+        (Ending::Failed(failure), _) => tracing::warn!(
+            job.id = id,
+            kind,
+            queue,
+            attempt,
+            duration_ms,
+            error = failure.message.as_str(),
+            "job failed; it will be retried"
+        ),
+        (Ending::RetryAfter(_, cause), _) => tracing::warn!(
+            job.id = id,
+            kind,
+            queue,
+            attempt,
+            duration_ms,
+            error = cause.as_str(),
+            state = state.name(),
+            "job failed"
+        ),
+        _ => tracing::debug!(
+            job.id = id,
+            kind,
+            queue,
+            attempt,
+            duration_ms,
+            state = state.name(),
+            "run ended"
+        ),
+    }
+}
+
+fn lease_lost(engine: &Engine, finish: &mut Finish) {
+    let run = &finish.run;
+    tracing::warn!(
+        job.id = run.id,
+        kind = run.kind.as_str(),
+        queue = run.queue.as_str(),
+        attempt = run.attempt,
+        fencing_token = run.fencing_token,
+        "the run had lost its lease when it ended; its end changed nothing"
+    );
+    forget(engine, finish);
+}
+
+fn forget(engine: &Engine, finish: &mut Finish) {
+    engine
+        .flights
+        .remove((finish.run.id, finish.run.fencing_token));
+    finish.slot = None;
+}
+
+/// Waits until every run has been handed over and stored, but not for ever.
+pub(super) async fn drained(engine: &Engine) {
+    let wait = async {
+        while !engine.flights.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let limit = async {
+        engine.shutdown.reached(Phase::Stopping).await;
+        tokio::time::sleep(LAST_TRIES).await;
+    };
+    tokio::select! {
+        () = wait => {}
+        () = limit => tracing::warn!(
+            runs = engine.flights.len(),
+            "the worker stops although the end of some runs could not be stored; they will be rescued"
+        ),
+    }
+}
