@@ -36,7 +36,6 @@ pub(crate) struct Run {
     pub(crate) metadata: Option<Value>,
     pub(crate) attempt: i32,
     pub(crate) max_retries: i32,
-    pub(crate) lost: i32,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) waited: Duration,
     pub(crate) deadline: Option<Instant>,

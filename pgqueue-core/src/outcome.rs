@@ -153,7 +153,12 @@ fn failed(error: BoxError) -> Ending {
 pub(crate) fn storable(text: &str) -> String {
     let mut out = text.replace('\0', "\u{fffd}");
     if out.len() > TEXT_LIMIT {
-        out.truncate(out.floor_char_boundary(TEXT_LIMIT - '…'.len_utf8()));
+        let end = TEXT_LIMIT - '…'.len_utf8();
+        let end = (0..=end)
+            .rev()
+            .find(|&at| out.is_char_boundary(at))
+            .unwrap_or(0);
+        out.truncate(end);
         out.push('…');
     }
     out

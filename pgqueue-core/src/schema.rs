@@ -133,7 +133,7 @@ diesel::table! {
         jobs -> BigInt,
         /// Who.
         actor -> Text,
-        /// requeue, cancel, purge, run_now, pause or resume.
+        /// `requeue`, `cancel`, `purge`, `run_now`, `pause` or `resume`.
         action -> Text,
         /// The queue, when it was one.
         queue -> Nullable<Text>,

@@ -9,6 +9,8 @@ use diesel::sql_types::{
 
 use diesel::pg::data_types::PgTimestamp;
 
+use chrono::{DateTime, Utc};
+
 use crate::model::Span;
 
 macro_rules! statement {
@@ -78,7 +80,7 @@ statement! {
     ) -> ClaimedRow
 }
 
-/// id, fencing token, queue, kind, payload, metadata, priority, run_at, attempt, max_retries, lost, created_at, deadline_at, now.
+/// The columns of [`Claimed`](crate::worker::execute::Claimed), in its order.
 pub(crate) type ClaimedRow = (
     BigInt,
     BigInt,
@@ -247,4 +249,44 @@ statement! {
 statement! {
     /// Tells which of our migrations the schema has, and whether the jobs are in that schema.
     Ledger, "ledger.sql", () -> (Text, Bool)
+}
+
+statement! {
+    /// Pauses a queue.
+    Pause<'a>, "pause.sql", (queue: &'a str => Text, actor: Option<&'a str> => Nullable<Text>, reason: Option<&'a str> => Nullable<Text>) -> Text
+}
+
+statement! {
+    /// Resumes a queue.
+    Resume<'a>, "resume.sql", (queue: &'a str => Text, actor: Option<&'a str> => Nullable<Text>, reason: Option<&'a str> => Nullable<Text>) -> Text
+}
+
+statement! {
+    /// Counts jobs a queue and state. Relies on all partial indexes.
+    QueueStats, "queue_stats.sql", (limit: i64 => BigInt) -> QueueStatsRow
+}
+
+/// The columns of [`QueueStats`](crate::stats::QueueStats): name, pause, counts, which are exact, oldest due job, workers.
+type QueueStatsRow = (
+    Text,
+    Nullable<Timestamptz>,
+    (BigInt, BigInt, BigInt, BigInt, BigInt),
+    (Bool, Bool, Bool, Bool),
+    Nullable<Double>,
+    BigInt,
+);
+
+statement! {
+    /// Sums statistics by queue and kind.
+    KindStats, "kind_stats.sql", (from: DateTime<Utc> => Timestamptz, to: DateTime<Utc> => Timestamptz) -> (
+        Text,
+        Text,
+        BigInt,
+        BigInt,
+        BigInt,
+        BigInt,
+        BigInt,
+        Array<BigInt>,
+        Array<BigInt>,
+    )
 }

@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind};
 use crate::model::Span;
 use crate::schema::pgqueue_jobs;
 
+/// The row that a [`NewJob`] becomes.
 #[derive(Debug, Insertable)]
 #[diesel(table_name = pgqueue_jobs)]
 pub struct Row {

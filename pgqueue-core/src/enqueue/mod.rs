@@ -56,9 +56,9 @@ pub struct Enqueued {
 /// |---|---|
 /// | queue | `default` |
 /// | priority | 5 (0 runs first, 9 last) |
-/// | run_at | the start of the transaction |
-/// | max_retries | 3 |
-/// | unique_key | none |
+/// | `run_at` | the start of the transaction |
+/// | `max_retries` | 3 |
+/// | `unique_key` | none |
 /// | timeout | none (the worker's) |
 /// | metadata | none |
 ///

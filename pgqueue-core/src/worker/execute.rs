@@ -66,7 +66,6 @@ impl Claimed {
             metadata: self.metadata,
             attempt: self.attempt,
             max_retries: self.max_retries,
-            lost: self.lost,
             created_at: self.created_at,
             waited: microseconds(self.now.0.saturating_sub(self.run_at.0)),
             deadline: self

@@ -244,7 +244,7 @@ impl Fetcher {
     ) -> Result<Vec<(usize, super::cursor::Place)>, Error> {
         let mut places = Vec::new();
         let answer = answer.map(|mut claimed| {
-            claimed.sort_by_key(|job| job.place());
+            claimed.sort_by_key(Claimed::place);
             for job in claimed {
                 let lane = self
                     .engine

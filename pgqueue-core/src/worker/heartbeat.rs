@@ -79,11 +79,9 @@ async fn beat(engine: &Engine, link: &mut Link) -> Result<(), Error> {
             lease: Span(lease),
         })
         .await?;
-    if renewed.is_empty() {
-        if engine.shutdown.phase() < Phase::Stopping {
-            let (id, _) = register(engine, link).await?;
-            engine.reregistered(id);
-        }
+    if renewed.is_empty() && engine.shutdown.phase() < Phase::Stopping {
+        let (id, _) = register(engine, link).await?;
+        engine.reregistered(id);
     }
     engine.pulse.beat(sent, lease);
     Ok(())

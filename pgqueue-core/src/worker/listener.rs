@@ -4,7 +4,6 @@
 //! after every LISTEN; whether notifications really arrive is tried by sending one to itself, since a pooler in
 //! transaction mode accepts LISTEN and delivers nothing.
 
-use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -102,21 +101,19 @@ fn quoted(channel: &str) -> String {
 }
 
 /// Waits for the next notification; `None`: nothing came within the limit.
-fn next_event(
+async fn next_event(
     conn: &mut AsyncPgConnection,
     limit: Duration,
-) -> impl Future<Output = Result<Option<(String, String)>, Error>> + Send + '_ {
-    async move {
-        let mut stream = pin!(conn.notifications_stream());
-        match tokio::time::timeout(limit, stream.next()).await {
-            Err(_) => Ok(None),
-            Ok(Some(Ok(event))) => Ok(Some((event.channel, event.payload))),
-            Ok(Some(Err(error))) => Err(error.into()),
-            Ok(None) => Err(Error::new(
-                ErrorKind::Connection,
-                "the listening connection was closed",
-            )),
-        }
+) -> Result<Option<(String, String)>, Error> {
+    let mut stream = pin!(conn.notifications_stream());
+    match tokio::time::timeout(limit, stream.next()).await {
+        Err(_) => Ok(None),
+        Ok(Some(Ok(event))) => Ok(Some((event.channel, event.payload))),
+        Ok(Some(Err(error))) => Err(error.into()),
+        Ok(None) => Err(Error::new(
+            ErrorKind::Connection,
+            "the listening connection was closed",
+        )),
     }
 }
 

@@ -138,6 +138,26 @@ impl Worker {
         self.work(true).await
     }
 
+    #[cfg(feature = "testing")]
+    pub(crate) fn queues(&self) -> Vec<String> {
+        self.lanes.iter().map(|lane| lane.queue.clone()).collect()
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn kinds(&self) -> Vec<String> {
+        self.registry.keys().cloned().collect()
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn handler(&self, kind: &str) -> Option<&registry::Handler> {
+        self.registry.get(kind)
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn retry_base_wait(&self) -> Duration {
+        self.config.retry_base_wait
+    }
+
     async fn work(self, until_empty: bool) -> Result<(), Error> {
         let mut link = Link::new(self.connections.clone(), Purpose::Other);
         migrate::check_applied(link.connection().await?).await?;

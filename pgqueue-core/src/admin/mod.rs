@@ -1,0 +1,70 @@
+//! What operators and scripts do to jobs and queues: requeue, cancel, purge, run now, pause and resume.
+//!
+//! Every action is a guarded statement: it changes only rows that are in the state it is meant for, counts what it
+//! changed, says what it skipped and why, and writes its row into `pgqueue_audit` in the same transaction. Actions on
+//! many jobs go in statements of 500, each a transaction of its own unless you are in one, and cover what matched when
+//! they began: jobs that die meanwhile are not swept in.
+//!
+//! ```no_run
+//! use pgqueue_core::admin::{self, Filter};
+//! # fn example(conn: &mut impl diesel::connection::LoadConnection<Backend = diesel::pg::Pg>) -> Result<(), pgqueue_core::Error> {
+//! let done = admin::requeue(Filter::new().kind("notify_warehouse").error_contains("503"))
+//!     .by("alice")
+//!     .because("the warehouse is back")
+//!     .run(conn)?; // or run_async(conn).await?
+//! println!("{} jobs run again, {} skipped", done.changed, done.skipped.len());
+//!
+//! admin::pause("mail").by("alice").run(conn)?;
+//! # Ok(()) }
+//! ```
+
+mod bulk;
+mod filter;
+mod queue;
+
+pub use bulk::{Action, cancel, purge, requeue, run_now};
+pub use filter::Filter;
+pub use queue::{QueueAction, pause, resume};
+
+/// What an action did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Done {
+    /// Jobs that changed.
+    pub changed: u64,
+    /// Running jobs that were asked to stop; each is cancelled when its handler has stopped.
+    pub requested: u64,
+    /// Jobs that were left as they are, at most 1,000 of them.
+    pub skipped: Vec<Skipped>,
+}
+
+/// A job that an action left as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Skipped {
+    /// The job.
+    pub id: i64,
+    /// Why.
+    pub reason: SkipReason,
+}
+
+/// Why an action left a job as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SkipReason {
+    /// No job has this id.
+    Missing,
+    /// Its state is not one that the action is for.
+    State,
+    /// Another transaction holds it locked: try again.
+    Busy,
+    /// A pending or running job has its unique key.
+    Conflict,
+}
+
+/// Who acts, and why, for the audit.
+#[derive(Debug, Clone, Default)]
+struct Who {
+    actor: Option<String>,
+    reason: Option<String>,
+}
