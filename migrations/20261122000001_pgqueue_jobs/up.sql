@@ -10,6 +10,10 @@ BEGIN
         RAISE EXCEPTION 'pgqueue cannot migrate: no schema of the search_path exists'
             USING HINT = 'Create the schema, or set search_path to one that exists.';
     END IF;
+    IF strpos(schema_name, '$body$') > 0 THEN
+        RAISE EXCEPTION 'pgqueue cannot migrate schema "%": the name ends the text of our functions', schema_name
+            USING HINT = 'Use a schema without $body$ in its name.';
+    END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('pgqueue_migrations:' || schema_name, 0));
 
     CREATE TABLE IF NOT EXISTS pgqueue_migrations (
@@ -227,6 +231,13 @@ BEGIN
         )
         EXECUTE FUNCTION %1$I.pgqueue_jobs_wake();
 
+        -- Ids for a bulk enqueue, which needs them before it inserts: a producer may insert jobs, not read the sequence.
+        CREATE FUNCTION %1$I.pgqueue_next_ids(jobs integer) RETURNS SETOF bigint
+        LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp ROWS 1000
+        AS $body$
+            SELECT nextval(%3$L::regclass) FROM generate_series(1, jobs)
+        $body$;
+
         -- The second try of an enqueue whose unique key was taken. A volatile function sees what has committed
         -- since its caller began, so it finds the job that won the race; if that one is finished by now, the key is free.
         CREATE FUNCTION %1$I.pgqueue_enqueue_again(
@@ -308,7 +319,8 @@ BEGIN
             END LOOP;
         END
         $body$;
-    $ddl$, schema_name, CASE WHEN octet_length(schema_name) <= 40 THEN 'pgqueue.' || schema_name ELSE 'pgqueue.' || md5(schema_name) END);
+    $ddl$, schema_name, CASE WHEN octet_length(schema_name) <= 40 THEN 'pgqueue.' || schema_name ELSE 'pgqueue.' || md5(schema_name) END,
+    pg_get_serial_sequence('pgqueue_jobs', 'id'));
 
     INSERT INTO pgqueue_migrations (version) VALUES ('20261122000001');
 END

@@ -27,6 +27,8 @@ pub enum ErrorKind {
     Serialization,
     /// No connection could be made or taken from the pool.
     Connection,
+    /// A panic inside the worker: a bug of pgqueue.
+    Internal,
     /// Any other error of the database, in [`source`](std::error::Error::source).
     Database,
 }

@@ -86,5 +86,6 @@ pub use tokio_util::sync::CancellationToken;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::enqueue::insert::{Due, Payload, Row};
+    pub use crate::model::{Document, MaybeDocument};
     pub use diesel::query_source::TableNotEqual;
 }

@@ -3,10 +3,12 @@
 //! Every `up.sql` takes the migration lock, looks into the ledger and writes it, so that [`migrate`], [`migrate_async`],
 //! Diesel's harness with [`MIGRATIONS`], psql, or all of them at once come to the same end.
 
-use diesel::connection::LoadConnection;
+use std::future::Future;
+
+use diesel::connection::{LoadConnection, TransactionManager as _};
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel_async::AsyncConnection;
+use diesel_async::{AsyncConnection, TransactionManager as _};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
 use crate::error::{Error, ErrorKind, explain};
@@ -23,6 +25,9 @@ const SCRIPTS: [(&str, &str); 1] = [(
     include_str!("../migrations/20261122000001_pgqueue_jobs/up.sql"),
 )];
 
+/// Whoever has waited for the lock must see what its holder committed. A transaction of the host is left as it is.
+const READ_COMMITTED: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED";
+
 /// The version that this crate needs.
 pub(crate) fn newest() -> &'static str {
     SCRIPTS[SCRIPTS.len() - 1].0
@@ -37,9 +42,17 @@ pub(crate) fn newest() -> &'static str {
 /// [`ErrorKind::Migration`] when the tables of another schema on the `search_path` would be shadowed, or when the ledger
 /// says "applied" but the tables are gone; [`ErrorKind::Database`] for everything that PostgreSQL refuses.
 pub fn migrate<C: LoadConnection<Backend = Pg>>(conn: &mut C) -> Result<(), Error> {
+    let outermost = C::TransactionManager::transaction_manager_status_mut(conn)
+        .transaction_depth()
+        .is_ok_and(|depth| depth.is_none());
     for (_, script) in SCRIPTS {
-        conn.transaction(|conn| conn.batch_execute(script))
-            .map_err(failed)?;
+        conn.transaction(|conn| {
+            if outermost {
+                conn.batch_execute(READ_COMMITTED)?;
+            }
+            conn.batch_execute(script)
+        })
+        .map_err(failed)?;
     }
     let ledger: Vec<(String, bool)> = Ledger {}.load(conn).map_err(explain)?;
     check(&ledger)
@@ -52,16 +65,26 @@ pub fn migrate<C: LoadConnection<Backend = Pg>>(conn: &mut C) -> Result<(), Erro
 ///
 /// # Cancellation safety
 /// Dropped before it resolves, a migration is applied whole or not at all; call it again on a new connection.
-pub async fn migrate_async<C>(conn: &mut C) -> Result<(), Error>
+pub fn migrate_async<C>(conn: &mut C) -> impl Future<Output = Result<(), Error>> + Send
 where
     C: AsyncConnection<Backend = Pg>,
 {
-    for (_, script) in SCRIPTS {
-        conn.transaction(async |conn| conn.batch_execute(script).await)
+    async move {
+        let outermost = C::TransactionManager::transaction_manager_status_mut(conn)
+            .transaction_depth()
+            .is_ok_and(|depth| depth.is_none());
+        for (_, script) in SCRIPTS {
+            conn.transaction(async |conn| {
+                if outermost {
+                    conn.batch_execute(READ_COMMITTED).await?;
+                }
+                conn.batch_execute(script).await
+            })
             .await
             .map_err(failed)?;
+        }
+        check_applied(conn).await
     }
-    check_applied(conn).await
 }
 
 /// Makes sure that every migration of this crate is applied in the schema that the connection uses.

@@ -9,11 +9,14 @@ use diesel::pg::data_types::PgInterval;
 use diesel::pg::{Pg, PgValue};
 use diesel::prelude::*;
 use diesel::serialize::{self, Output, ToSql};
-use diesel::sql_types::Interval;
+use diesel::sql_types::{Interval, Jsonb, Nullable};
+use serde_json::Value;
 
 use crate::state::JobState;
 
 /// One row of `pgqueue_jobs`, all columns.
+///
+/// JSON that serde cannot read, nested deeper than 128 levels, comes as a `String` of its text.
 ///
 /// ```no_run
 /// use diesel::prelude::*;
@@ -47,13 +50,75 @@ pub struct JobRow {
     pub state: JobState,
     pub queue: String,
     pub kind: String,
-    pub payload: serde_json::Value,
+    #[diesel(deserialize_as = Document)]
+    pub payload: Value,
     pub unique_key: Option<String>,
     pub timeout: Option<Span>,
-    pub errors: serde_json::Value,
-    pub metadata: Option<serde_json::Value>,
-    pub progress: Option<serde_json::Value>,
-    pub output: Option<serde_json::Value>,
+    pub errors: Value,
+    #[diesel(deserialize_as = MaybeDocument)]
+    pub metadata: Option<Value>,
+    #[diesel(deserialize_as = MaybeDocument)]
+    pub progress: Option<Value>,
+    #[diesel(deserialize_as = MaybeDocument)]
+    pub output: Option<Value>,
+}
+
+/// JSON that somebody stored. PostgreSQL nests it deeper than serde reads: one such row must not fail all that are read with it.
+#[derive(Debug, Clone, PartialEq, FromSqlRow)]
+pub struct Document(Result<Value, Unreadable>);
+
+#[derive(Debug, Clone, PartialEq)]
+struct Unreadable {
+    text: String,
+    cause: String,
+}
+
+impl Document {
+    /// Gives the value, or why serde cannot read it.
+    pub(crate) fn read(self) -> Result<Value, String> {
+        self.0.map_err(|unreadable| unreadable.cause)
+    }
+}
+
+impl FromSql<Jsonb, Pg> for Document {
+    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
+        let [1, text @ ..] = value.as_bytes() else {
+            return Err("jsonb of an unknown version".into());
+        };
+        let unreadable = |cause: serde_json::Error| Unreadable {
+            text: String::from_utf8_lossy(text).into_owned(),
+            cause: cause.to_string(),
+        };
+        Ok(Self(serde_json::from_slice(text).map_err(unreadable)))
+    }
+}
+
+impl From<Document> for Value {
+    fn from(document: Document) -> Self {
+        document
+            .0
+            .unwrap_or_else(|unreadable| Self::String(unreadable.text))
+    }
+}
+
+/// A nullable [`Document`] of a [`JobRow`]: `Option<Document>` cannot turn itself into `Option<Value>`.
+#[derive(Debug, FromSqlRow)]
+pub struct MaybeDocument(Option<Document>);
+
+impl FromSql<Nullable<Jsonb>, Pg> for MaybeDocument {
+    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
+        <Document as FromSql<Jsonb, Pg>>::from_sql(value).map(|document| Self(Some(document)))
+    }
+
+    fn from_nullable_sql(value: Option<PgValue<'_>>) -> deserialize::Result<Self> {
+        value.map_or(Ok(Self(None)), Self::from_sql)
+    }
+}
+
+impl From<MaybeDocument> for Option<Value> {
+    fn from(document: MaybeDocument) -> Self {
+        document.0.map(Value::from)
+    }
 }
 
 /// A length of time in an `interval` column: at microsecond precision, from zero to about 290,000 years.

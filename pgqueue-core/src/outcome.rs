@@ -10,6 +10,8 @@ use crate::error::BoxError;
 
 /// Longest error text kept, in bytes.
 const TEXT_LIMIT: usize = 8 * 1024;
+/// Longest wait that a handler may ask for: `run_at` must stay a time that PostgreSQL and chrono can hold.
+const WAIT_LIMIT: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 
 /// How a run ended, when `Ok(())` and `Err(…)` do not say enough.
 ///
@@ -74,14 +76,17 @@ impl Outcome {
         Self(completed(output.into()))
     }
 
-    /// Puts the job back to pending for `wait`, without costing an attempt.
+    /// Puts the job back to pending for `wait`, a century at most, without costing an attempt.
     pub fn snooze(wait: Duration) -> Self {
-        Self(Ending::Snoozed(wait))
+        Self(Ending::Snoozed(wait.min(WAIT_LIMIT)))
     }
 
     /// Fails the run because of `cause`, and repeats it after exactly `wait` instead of the backoff, if retries are left.
     pub fn retry_after(wait: Duration, cause: impl ToString) -> Self {
-        Self(Ending::RetryAfter(wait, storable(&cause.to_string())))
+        Self(Ending::RetryAfter(
+            wait.min(WAIT_LIMIT),
+            storable(&cause.to_string()),
+        ))
     }
 
     /// Cancels the job because of `reason`: no retry, kept as `cancelled`.

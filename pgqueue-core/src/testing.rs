@@ -34,7 +34,7 @@ use crate::sql::{Claim, Finish, Register, Unregister};
 use crate::state::JobState;
 use crate::worker::Worker;
 use crate::worker::execute::Claimed;
-use crate::worker::finish::Move;
+use crate::worker::next_move::Move;
 
 /// What [`drain`] ran.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -272,6 +272,10 @@ impl<'w> Drain<'w> {
     async fn run(&self, claimed: Claimed) -> (Arc<Run>, Ending) {
         let (run, payload) = claimed.into_run(CancellationToken::new(), true);
         let run = Arc::new(run);
+        let payload = match payload {
+            Ok(payload) => payload,
+            Err(dead) => return (run, dead),
+        };
         let ending = match self.worker.handler(&run.kind) {
             Some(handler) => handler
                 .start(payload, Arc::clone(&run))

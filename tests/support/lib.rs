@@ -9,6 +9,8 @@
     reason = "a test that cannot be set up panics"
 )]
 
+pub mod process;
+
 use std::future::Future;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -55,6 +57,14 @@ impl TestDatabase {
                 .database_from(&MIGRATED)
                 .expect("a database is made from the template"),
         )
+    }
+
+    /// Makes a migrated database on a server of the test's own, for a test that stops it.
+    #[must_use]
+    pub fn migrated_on(server: &LocalPostgres) -> Self {
+        let database = Self(server.database().expect("a database is made"));
+        pgqueue_core::migrate(&mut database.sync()).expect("the database is migrated");
+        database
     }
 
     /// Makes an empty database.
@@ -195,3 +205,15 @@ pub fn logs() {
         .with_test_writer()
         .try_init();
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/connections.md")]
+struct Connections;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/handlers.md")]
+struct Handlers;

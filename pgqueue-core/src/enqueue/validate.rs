@@ -153,7 +153,7 @@ fn not_json(kind: &str, cause: &str) -> Error {
     )
 }
 
-/// Measures JSON as PostgreSQL prints `jsonb`: with a space after each comma and colon.
+/// Measures JSON as PostgreSQL prints `jsonb`: with a space after each comma and colon, and `1e20` in all its digits.
 fn printed_size(json: &Value) -> usize {
     struct Count(usize);
     impl io::Write for Count {
@@ -191,6 +191,18 @@ fn printed_size(json: &Value) -> usize {
         }
         fn begin_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
             writer.write_all(b": ")
+        }
+        fn write_f64<W: ?Sized + io::Write>(
+            &mut self,
+            writer: &mut W,
+            value: f64,
+        ) -> io::Result<()> {
+            let short = format!("{value:?}");
+            if short.contains('e') {
+                write!(writer, "{value}")
+            } else {
+                writer.write_all(short.as_bytes())
+            }
         }
     }
     let mut count = Count(0);

@@ -13,7 +13,7 @@
 -- uses index pgqueue_jobs_unique
 WITH wanted AS MATERIALIZED (
     SELECT
-        nextval('pgqueue_jobs_id_seq'::regclass) AS id,
+        u.id,
         u.queue,
         u.kind,
         u.payload,
@@ -24,9 +24,12 @@ WITH wanted AS MATERIALIZED (
         u.timeout,
         u.metadata,
         u.position
-    FROM unnest(
-        $1::text[], $2::text[], $3::jsonb[], $4::smallint[], $5::timestamptz[], $6::interval[], $7::integer[], $8::text[], $9::interval[], $10::jsonb[]
-    ) WITH ORDINALITY AS u(queue, kind, payload, priority, run_at, delay, max_retries, unique_key, timeout, metadata, position)
+    FROM ROWS FROM (
+        pgqueue_next_ids(cardinality($1::text[])),
+        unnest(
+            $1::text[], $2::text[], $3::jsonb[], $4::smallint[], $5::timestamptz[], $6::interval[], $7::integer[], $8::text[], $9::interval[], $10::jsonb[]
+        )
+    ) WITH ORDINALITY AS u(id, queue, kind, payload, priority, run_at, delay, max_retries, unique_key, timeout, metadata, position)
 ), inserted AS (
     INSERT INTO pgqueue_jobs (id, queue, kind, payload, priority, run_at, max_retries, unique_key, timeout, metadata)
     SELECT w.id, w.queue, w.kind, w.payload, w.priority, w.run_at, w.max_retries, w.unique_key, w.timeout, w.metadata

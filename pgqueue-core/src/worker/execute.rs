@@ -21,6 +21,7 @@ use super::flights::{Stop, StopReason};
 use super::registry::Started;
 use super::slots::Slot;
 use crate::context::Run;
+use crate::model::Document;
 use crate::outcome::{Ending, Failure};
 
 /// A claimed row.
@@ -30,8 +31,8 @@ pub(crate) struct Claimed {
     pub(crate) fencing_token: i64,
     pub(crate) queue: String,
     pub(crate) kind: String,
-    pub(crate) payload: Value,
-    pub(crate) metadata: Option<Value>,
+    pub(crate) payload: Document,
+    pub(crate) metadata: Option<Document>,
     pub(crate) priority: i16,
     pub(crate) run_at: PgTimestamp,
     pub(crate) attempt: i32,
@@ -51,19 +52,26 @@ impl Claimed {
         }
     }
 
-    /// Splits it into the run and its payload. Lengths are differences of the database's times, so that only its clock matters.
+    /// Splits it into the run and its payload, or the end of a run that cannot read it. Lengths are differences of the
+    /// database's times, so that only its clock matters.
     pub(crate) fn into_run(
         self,
         stop: tokio_util::sync::CancellationToken,
         keeps_completed: bool,
-    ) -> (Run, Value) {
+    ) -> (Run, Result<Value, Ending>) {
         let started = Instant::now();
+        let metadata = self.metadata.map(|document| read("metadata", document));
+        let payload = read("payload", self.payload);
+        let (metadata, payload) = match metadata.transpose() {
+            Ok(metadata) => (metadata, payload),
+            Err(dead) => (None, Err(dead)),
+        };
         let run = Run {
             id: self.id,
             fencing_token: self.fencing_token,
             queue: self.queue,
             kind: self.kind,
-            metadata: self.metadata,
+            metadata,
             attempt: self.attempt,
             max_retries: self.max_retries,
             created_at: self.created_at,
@@ -77,8 +85,15 @@ impl Claimed {
             keeps_completed,
             complete_in_called: AtomicBool::new(false),
         };
-        (run, self.payload)
+        (run, payload)
     }
+}
+
+fn read(column: &str, document: Document) -> Result<Value, Ending> {
+    document.read().map_err(|cause| {
+        let message = format!("the job's {column} cannot be read: {cause}");
+        Ending::Dead(Failure::new("payload", &message))
+    })
 }
 
 fn microseconds(length: i64) -> Duration {
@@ -102,7 +117,17 @@ pub(super) fn start(engine: &Arc<Engine>, claimed: Claimed, slot: Slot) {
     tokio::spawn(supervise(engine, Arc::new(run), payload, stop, slot).instrument(span));
 }
 
-async fn supervise(engine: Arc<Engine>, run: Arc<Run>, payload: Value, stop: Stop, slot: Slot) {
+async fn supervise(
+    engine: Arc<Engine>,
+    run: Arc<Run>,
+    payload: Result<Value, Ending>,
+    stop: Stop,
+    slot: Slot,
+) {
+    let payload = match payload {
+        Ok(payload) => payload,
+        Err(dead) => return hand_over(&engine, &run, dead, Some(slot)),
+    };
     let Some(handler) = engine.registry.get(&run.kind) else {
         // Cannot happen: a claim names the kinds. Should it, the job goes to whoever knows it.
         return hand_over(&engine, &run, Ending::Released, Some(slot));
@@ -200,10 +225,12 @@ fn panic_message(error: JoinError) -> String {
     };
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    format!(
+    let message = format!(
         "panicked: {}",
         text.as_deref().unwrap_or("with a value that is no text")
-    )
+    );
+    std::mem::forget(panic); // its drop may panic, too, and this task has an end to hand over
+    message
 }
 
 fn hand_over(engine: &Engine, run: &Arc<Run>, ending: Ending, slot: Option<Slot>) {

@@ -67,6 +67,8 @@ struct Fetcher {
     repoll_at: Instant,
     next_due: Option<Instant>,
     suspect_at: Instant,
+    /// The last look found a job that has lost a process: look again as soon as it has ended, others may wait for that.
+    more_suspects: bool,
     claimed_at: Instant,
 }
 
@@ -89,6 +91,7 @@ impl Fetcher {
             repoll_at: now,
             next_due: None,
             suspect_at: now,
+            more_suspects: false,
             claimed_at: now,
             engine,
         }
@@ -109,6 +112,8 @@ impl Fetcher {
                 .collect();
             self.claim(&open, &slots, total.min(self.engine.config.batch))
                 .await?;
+        }
+        if !open.is_empty() || self.more_suspects {
             self.claim_suspect().await?;
         }
         if self.is_finished() {
@@ -230,8 +235,9 @@ impl Fetcher {
             default_timeout: self.engine.config.timeout.map(Span),
         };
         let answer = self.link.load::<_, Claimed>(statement).await;
-        if !self.start(answer)?.is_empty() {
-            self.suspect_at = now; // there may be more: look again when this one has ended
+        self.more_suspects = !self.start(answer)?.is_empty();
+        if self.more_suspects {
+            self.suspect_at = now;
         }
         Ok(())
     }

@@ -9,19 +9,19 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::conclude::{conclude, lease_lost};
 use super::engine::Engine;
+use super::next_move::Move;
 use super::shutdown::Phase;
 use super::slots::Slot;
-use super::tally::{Count, Ended};
 use crate::backoff;
 use crate::context::Run;
 use crate::error::{Error, ErrorKind};
 use crate::model::Span;
-use crate::outcome::{Ending, Failure};
+use crate::outcome::Ending;
 use crate::source::{Link, Purpose};
 use crate::sql::{Finish as FinishStatement, FinishDelete, ReadBack, Unlocked};
 use crate::state::JobState;
@@ -35,22 +35,12 @@ const LAST_TRIES: Duration = Duration::from_secs(5);
 
 /// The end of one run, on its way to the database.
 pub(super) struct Finish {
-    run: Arc<Run>,
-    ending: Ending,
-    run_time: Duration,
+    pub(super) run: Arc<Run>,
+    pub(super) ending: Ending,
+    pub(super) run_time: Duration,
     /// Given back when this is dropped.
-    slot: Option<Slot>,
+    pub(super) slot: Option<Slot>,
     not_before: Option<Instant>,
-}
-
-/// What the row becomes.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Move {
-    pub(crate) state: JobState,
-    pub(crate) delay: Option<Duration>,
-    pub(crate) refund: i32,
-    pub(crate) error: Option<Value>,
-    pub(crate) output: Option<Value>,
 }
 
 impl Finish {
@@ -77,80 +67,6 @@ impl Finish {
                 failure.message = "the error text could not be stored".to_owned();
             }
             _ => {}
-        }
-    }
-}
-
-impl Ending {
-    /// Decides what the row becomes. `backoff`: the job's own wait after this attempt, if it has one.
-    pub(crate) fn into_move(
-        self,
-        run: &Run,
-        base_wait: Duration,
-        own_backoff: Option<Duration>,
-    ) -> Move {
-        let next = Move {
-            state: JobState::Pending,
-            delay: None,
-            refund: 0,
-            error: None,
-            output: None,
-        };
-        let error = |failure: &Failure| {
-            Some(json!({"attempt": run.attempt, "kind": failure.kind, "message": failure.message}))
-        };
-        let exhausted = run.attempt > run.max_retries;
-        match self {
-            Self::Completed(output) => Move {
-                state: JobState::Completed,
-                output,
-                ..next
-            },
-            Self::Snoozed(wait) => Move {
-                delay: Some(wait),
-                refund: 1,
-                ..next
-            },
-            Self::Released => Move { refund: 1, ..next },
-            Self::Cancelled(reason) => Move {
-                state: JobState::Cancelled,
-                error: error(&Failure::new("cancelled", &reason)),
-                ..next
-            },
-            Self::Dead(failure) => Move {
-                state: JobState::Dead,
-                error: error(&failure),
-                ..next
-            },
-            Self::Failed(failure) if exhausted => Move {
-                state: JobState::Dead,
-                error: error(&failure),
-                ..next
-            },
-            Self::Failed(failure) => {
-                let wait =
-                    own_backoff.unwrap_or_else(|| backoff::exponential(base_wait, run.attempt));
-                let wait = backoff::with_jitter(wait, fastrand::f64());
-                Move {
-                    delay: Some(wait),
-                    error: error(&failure),
-                    ..next
-                }
-            }
-            Self::RetryAfter(wait, cause) => {
-                let error = error(&Failure::new("error", &cause));
-                let state = if exhausted {
-                    JobState::Dead
-                } else {
-                    JobState::Pending
-                };
-                Move {
-                    state,
-                    delay: (!exhausted).then_some(wait),
-                    error,
-                    ..next
-                }
-            }
         }
     }
 }
@@ -404,104 +320,6 @@ fn deletes_itself(engine: &Engine, finish: &Finish) -> bool {
     let completes = matches!(finish.ending, Ending::Completed(_))
         || finish.run.complete_in_called.load(Ordering::SeqCst);
     completes && !engine.config.keeps_completed()
-}
-
-/// Counts and logs a run whose end is stored, and gives its slot back.
-fn conclude(engine: &Engine, finish: &mut Finish, state: JobState, now: DateTime<Utc>) {
-    let run = &finish.run;
-    let ended = match (&finish.ending, state) {
-        (_, JobState::Completed) => Some(Ended::Completed),
-        (_, JobState::Cancelled) => Some(Ended::Cancelled),
-        (Ending::Snoozed(_), _) => Some(Ended::Snoozed),
-        (Ending::Released, _) => None,
-        (_, now) => Some(Ended::Failed { now }),
-    };
-    if let Some(ended) = ended {
-        let count = Count {
-            queue: &run.queue,
-            kind: &run.kind,
-            ended,
-            run: finish.run_time,
-            waited: run.waited,
-        };
-        engine.with_tally(|tally| tally.count(now, &count));
-    }
-    log(finish, state);
-    forget(engine, finish);
-}
-
-fn log(finish: &Finish, state: JobState) {
-    let run = &finish.run;
-    let duration_ms = finish.run_time.as_millis();
-    let (id, kind, queue, attempt) = (run.id, run.kind.as_str(), run.queue.as_str(), run.attempt);
-    match (&finish.ending, state) {
-        (Ending::Failed(failure) | Ending::Dead(failure), JobState::Completed) => tracing::warn!(
-            job.id = id,
-            kind,
-            queue,
-            attempt,
-            duration_ms,
-            error = failure.message.as_str(),
-            "the handler failed after complete_in had committed; the job stays completed"
-        ),
-        (Ending::Failed(failure) | Ending::Dead(failure), JobState::Dead) => tracing::error!(
-            job.id = id,
-            kind,
-            queue,
-            attempt,
-            duration_ms,
-            error = failure.message.as_str(),
-            "job is dead"
-        ),
-        (Ending::Failed(failure), _) => tracing::warn!(
-            job.id = id,
-            kind,
-            queue,
-            attempt,
-            duration_ms,
-            error = failure.message.as_str(),
-            "job failed; it will be retried"
-        ),
-        (Ending::RetryAfter(_, cause), _) => tracing::warn!(
-            job.id = id,
-            kind,
-            queue,
-            attempt,
-            duration_ms,
-            error = cause.as_str(),
-            state = state.name(),
-            "job failed"
-        ),
-        _ => tracing::debug!(
-            job.id = id,
-            kind,
-            queue,
-            attempt,
-            duration_ms,
-            state = state.name(),
-            "run ended"
-        ),
-    }
-}
-
-fn lease_lost(engine: &Engine, finish: &mut Finish) {
-    let run = &finish.run;
-    tracing::warn!(
-        job.id = run.id,
-        kind = run.kind.as_str(),
-        queue = run.queue.as_str(),
-        attempt = run.attempt,
-        fencing_token = run.fencing_token,
-        "the run had lost its lease when it ended; its end changed nothing"
-    );
-    forget(engine, finish);
-}
-
-fn forget(engine: &Engine, finish: &mut Finish) {
-    engine
-        .flights
-        .remove((finish.run.id, finish.run.fencing_token));
-    finish.slot = None;
 }
 
 /// Waits until every run has been handed over and stored, but not for ever.

@@ -48,10 +48,17 @@ impl Heartbeat {
         Ok(Self { stop, stopped })
     }
 
+    /// Resolves when the thread has ended although nobody stopped it.
+    pub(super) async fn failed(&mut self) {
+        let _ended = (&mut self.stopped).await;
+    }
+
     /// Stops the beat and waits until its connection is closed.
     pub(super) async fn stop(self) {
         let _gone = self.stop.send(()); // the thread has ended already: fine
-        let _gone = self.stopped.await;
+        if !self.stopped.is_terminated() {
+            let _gone = self.stopped.await;
+        }
     }
 }
 

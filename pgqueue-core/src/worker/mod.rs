@@ -4,15 +4,17 @@
 //! [`upkeep`] and [`crate::maintenance`] put right what was lost. Each loop owns its connection and survives its failures.
 
 mod builder;
+mod conclude;
 mod config;
 mod cursor;
 mod engine;
 pub(crate) mod execute;
 mod fetch;
-pub(crate) mod finish;
+mod finish;
 mod flights;
 mod heartbeat;
 mod listener;
+pub(crate) mod next_move;
 pub(crate) mod registry;
 mod shutdown;
 mod slots;
@@ -25,13 +27,14 @@ use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::future::select_all;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 pub use builder::WorkerBuilder;
 pub use shutdown::WorkerHandle;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::maintenance::{self, Duties};
 use crate::migrate;
 use crate::source::{Connections, Link, Purpose, Source};
@@ -88,8 +91,8 @@ impl Worker {
     /// aborts it, and releases its jobs to pending without costing an attempt.
     ///
     /// # Errors
-    /// Only at the start: [`ErrorKind::Connection`](crate::ErrorKind::Connection) when the database cannot be reached,
-    /// [`ErrorKind::Migration`](crate::ErrorKind::Migration) when a migration is missing. Later failures of the database
+    /// Only at the start: [`ErrorKind::Connection`] when the database cannot be reached,
+    /// [`ErrorKind::Migration`] when a migration is missing. Later failures of the database
     /// are logged and outlived.
     ///
     /// # Cancellation safety
@@ -174,9 +177,18 @@ impl Worker {
             concurrency = engine.config.concurrency,
             "worker started"
         );
-        let heartbeat = Heartbeat::start(Arc::clone(&engine))?;
-        let tasks = Tasks::start(&engine, finished);
-        engine.shutdown.reached(Phase::Draining).await;
+        let mut heartbeat = Heartbeat::start(Arc::clone(&engine))?;
+        let mut tasks = Tasks::start(&engine, finished);
+        let failed = tokio::select! {
+            biased;
+            () = engine.shutdown.reached(Phase::Draining) => false,
+            () = tasks.failed() => true,
+            () = heartbeat.failed() => true,
+        };
+        if failed {
+            tracing::error!("a loop of the worker has panicked; the worker stops");
+            engine.shutdown.stop_now();
+        }
         stop(&engine).await;
         tasks.end().await;
         heartbeat.stop().await;
@@ -190,7 +202,7 @@ impl Worker {
             tracing::warn!("the worker could not remove its row; the others will");
         }
         tracing::info!(worker.id = engine.worker_id(), "worker stopped");
-        Ok(())
+        if failed { Err(panicked()) } else { Ok(()) }
     }
 
     /// Registers the worker and puts together what its tasks share.
@@ -290,19 +302,29 @@ impl Tasks {
         }
     }
 
+    /// Resolves when a loop has ended although the worker goes on, which only a panic does.
+    async fn failed(&mut self) {
+        let _ended = select_all(self.loops.iter_mut().chain([&mut self.finisher])).await;
+    }
+
     /// Waits for the loops, which all end by themselves when the worker stops, but for the finisher.
     async fn end(mut self) {
         let all = async {
-            for task in &mut self.loops {
-                if let Err(error) = task.await {
-                    tracing::error!(%error, "a loop of the worker panicked");
-                }
+            for task in self.loops.iter_mut().filter(|task| !task.is_finished()) {
+                let _panicked = task.await; // the panic's message is in the log already
             }
         };
         if tokio::time::timeout(FAREWELL_LIMIT, all).await.is_err() {
             tracing::warn!("a loop of the worker did not end in time and is aborted");
         }
     }
+}
+
+fn panicked() -> Error {
+    Error::new(
+        ErrorKind::Internal,
+        "a loop of the worker panicked, which is a bug of pgqueue: start the worker again, and report the panic's message",
+    )
 }
 
 impl Drop for Tasks {

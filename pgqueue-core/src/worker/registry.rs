@@ -34,8 +34,13 @@ impl Handler {
         (self.start)(payload, run)
     }
 
+    /// Asks the type for its wait. A panic there must not end the loop that asks: the worker's own wait stands in.
     pub(crate) fn backoff(&self, attempt: i32) -> Option<Duration> {
-        (self.backoff)(attempt)
+        let backoff = self.backoff;
+        std::panic::catch_unwind(|| backoff(attempt)).unwrap_or_else(|panic| {
+            std::mem::forget(panic); // its drop may panic, too
+            None
+        })
     }
 
     pub(super) fn asynchronous<S, J, F, Fut, R>(state: Arc<S>, handler: F) -> Self
