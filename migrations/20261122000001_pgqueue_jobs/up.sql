@@ -134,6 +134,7 @@ BEGIN
         dead bigint NOT NULL DEFAULT 0,
         cancelled bigint NOT NULL DEFAULT 0,
         snoozed bigint NOT NULL DEFAULT 0,
+        lost bigint NOT NULL DEFAULT 0,
         run_ms_sum bigint NOT NULL DEFAULT 0,
         wait_ms_sum bigint NOT NULL DEFAULT 0,
         queue text NOT NULL,
@@ -240,6 +241,7 @@ BEGIN
 
         -- The second try of an enqueue whose unique key was taken. A volatile function sees what has committed
         -- since its caller began, so it finds the job that won the race; if that one is finished by now, the key is free.
+        -- Planned anew each time: a plan that the host's session keeps from when the table was empty is a sequential scan.
         CREATE FUNCTION %1$I.pgqueue_enqueue_again(
             new_queue text,
             new_kind text,
@@ -253,7 +255,7 @@ BEGIN
             OUT id bigint,
             OUT inserted boolean
         )
-        LANGUAGE plpgsql VOLATILE
+        LANGUAGE plpgsql VOLATILE SET plan_cache_mode = force_custom_plan
         AS $body$
         BEGIN
             LOOP
@@ -275,7 +277,7 @@ BEGIN
         -- Puts dead, cancelled or completed jobs back to pending, one answer an id: requeued, busy, conflict or state.
         -- Each row moves in a savepoint of its own, so that one that collides with a racing insert of its unique key leaves the rest alone.
         CREATE FUNCTION %1$I.pgqueue_requeue(ids bigint[], OUT id bigint, OUT answer text) RETURNS SETOF record
-        LANGUAGE plpgsql VOLATILE
+        LANGUAGE plpgsql VOLATILE SET plan_cache_mode = force_custom_plan
         AS $body$
         DECLARE
             job record;

@@ -65,6 +65,10 @@ pub fn migrate<C: LoadConnection<Backend = Pg>>(conn: &mut C) -> Result<(), Erro
 ///
 /// # Cancellation safety
 /// Dropped before it resolves, a migration is applied whole or not at all; call it again on a new connection.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an `async fn` would not promise `Send`"
+)]
 pub fn migrate_async<C>(conn: &mut C) -> impl Future<Output = Result<(), Error>> + Send
 where
     C: AsyncConnection<Backend = Pg>,

@@ -105,6 +105,8 @@ diesel::table! {
         cancelled -> BigInt,
         /// Runs that were snoozed.
         snoozed -> BigInt,
+        /// Runs that ended because their process died, as far as this worker rescued them.
+        lost -> BigInt,
         /// Sum of run times in milliseconds.
         run_ms_sum -> BigInt,
         /// Sum of waits, from `run_at` to the claim, in milliseconds.

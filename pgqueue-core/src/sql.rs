@@ -2,6 +2,9 @@
 //!
 //! A statement is a Diesel query with a static id: prepared once a connection, run by sync and async Diesel alike.
 //! Binds are `$1`, `$2` … in the order of the fields. Nothing is ever interpolated into the text.
+//!
+//! Those that search the jobs on a connection of the host are `planned_each_time`: there we set no planner switches, and a
+//! plan that was made and kept while the table was empty is a sequential scan.
 
 use diesel::sql_types::{
     Array, BigInt, Bool, Double, Integer, Interval, Jsonb, Nullable, SmallInt, Text, Timestamptz,
@@ -16,7 +19,7 @@ use crate::model::Span;
 macro_rules! statement {
     (
         $(#[$doc:meta])*
-        $name:ident $(<$lifetime:lifetime>)?, $file:literal,
+        $name:ident $(<$lifetime:lifetime>)?, $file:literal, $($planned_each_time:ident,)?
         ($($field:ident : $rust:ty => $sql:ty),* $(,)?) -> $row:ty
     ) => {
         $(#[$doc])*
@@ -44,12 +47,14 @@ macro_rules! statement {
 
         impl $(<$lifetime>)? diesel::query_builder::QueryFragment<diesel::pg::Pg> for $name $(<$lifetime>)? {
             fn walk_ast<'b>(&'b self, mut out: diesel::query_builder::AstPass<'_, 'b, diesel::pg::Pg>) -> diesel::QueryResult<()> {
+                $(statement!(@$planned_each_time out);)?
                 out.push_sql(Self::SQL);
                 $(out.push_bind_param_value_only::<$sql, _>(&self.$field)?;)*
                 Ok(())
             }
         }
     };
+    (@planned_each_time $out:ident) => { $out.unsafe_to_cache_prepared() };
     (@id $name:ident) => { $name };
     (@id $name:ident $lifetime:lifetime) => { $name<'static> };
 }
@@ -131,22 +136,22 @@ statement! {
 
 statement! {
     /// Reads back jobs whose finish did not come back.
-    ReadBack<'a>, "read_back.sql", (ids: &'a [i64] => Array<BigInt>) -> (BigInt, BigInt, Text)
+    ReadBack<'a>, "read_back.sql", planned_each_time, (ids: &'a [i64] => Array<BigInt>) -> (BigInt, BigInt, Text)
 }
 
 statement! {
     /// Completes a job in the handler's own transaction.
-    CompleteIn<'a>, "complete_in.sql", (id: i64 => BigInt, token: i64 => BigInt, output: Option<&'a serde_json::Value> => Nullable<Jsonb>) -> BigInt
+    CompleteIn<'a>, "complete_in.sql", planned_each_time, (id: i64 => BigInt, token: i64 => BigInt, output: Option<&'a serde_json::Value> => Nullable<Jsonb>) -> BigInt
 }
 
 statement! {
     /// Completes a job in the handler's own transaction by deleting it (retention zero).
-    CompleteInDelete, "complete_in_delete.sql", (id: i64 => BigInt, token: i64 => BigInt) -> BigInt
+    CompleteInDelete, "complete_in_delete.sql", planned_each_time, (id: i64 => BigInt, token: i64 => BigInt) -> BigInt
 }
 
 statement! {
     /// Stores what a run reports of itself.
-    Progress<'a>, "progress.sql", (id: i64 => BigInt, token: i64 => BigInt, progress: &'a serde_json::Value => Jsonb) -> BigInt
+    Progress<'a>, "progress.sql", planned_each_time, (id: i64 => BigInt, token: i64 => BigInt, progress: &'a serde_json::Value => Jsonb) -> BigInt
 }
 
 statement! {
@@ -199,12 +204,12 @@ statement! {
         max_lost: i32 => Integer,
         base_wait: f64 => Double,
         limit: i64 => BigInt,
-    ) -> (BigInt, Text, Text, Text)
+    ) -> (BigInt, Text, Text, Text, Timestamptz)
 }
 
 statement! {
     /// Takes running jobs whose owner lives but does not enforce their deadline. Relies on index `pgqueue_jobs_running`.
-    RescueOverdue, "rescue_overdue.sql", (lease: Span => Interval, limit: i64 => BigInt) -> (BigInt, Text, Text, Text)
+    RescueOverdue, "rescue_overdue.sql", (lease: Span => Interval, limit: i64 => BigInt) -> (BigInt, Text, Text, Text, Timestamptz)
 }
 
 statement! {
@@ -263,7 +268,7 @@ statement! {
 
 statement! {
     /// Counts jobs a queue and state. Relies on all partial indexes.
-    QueueStats, "queue_stats.sql", (limit: i64 => BigInt) -> QueueStatsRow
+    QueueStats, "queue_stats.sql", planned_each_time, (limit: i64 => BigInt) -> QueueStatsRow
 }
 
 /// The columns of [`QueueStats`](crate::stats::QueueStats): name, pause, counts, which are exact, oldest due job, workers.
@@ -281,6 +286,7 @@ statement! {
     KindStats, "kind_stats.sql", (from: DateTime<Utc> => Timestamptz, to: DateTime<Utc> => Timestamptz) -> (
         Text,
         Text,
+        BigInt,
         BigInt,
         BigInt,
         BigInt,

@@ -91,6 +91,8 @@ pub struct KindStats {
     pub cancelled: i64,
     /// Runs that were snoozed.
     pub snoozed: i64,
+    /// Runs that ended because their process died.
+    pub lost: i64,
     /// Run times.
     pub run: Histogram,
     /// Waits, from `run_at` to the claim.
@@ -177,6 +179,7 @@ pub struct BucketRow {
     pub dead: i64,
     pub cancelled: i64,
     pub snoozed: i64,
+    pub lost: i64,
     pub run_ms_sum: i64,
     pub wait_ms_sum: i64,
     pub queue: String,

@@ -15,6 +15,7 @@ use crate::worker::WorkerHandle;
 use fold::Fold;
 use prune::Prune;
 use rescue::Rescue;
+pub(crate) use rescue::Taken;
 
 /// Settings of all duties.
 pub(crate) struct Duties {
@@ -29,8 +30,13 @@ pub(crate) struct Duties {
     pub(crate) stats_retention: Duration,
 }
 
-/// Does the duties until the worker stops claiming. `may_judge`: this worker's own beats allow it to rescue.
-pub(crate) async fn maintain(duties: Duties, may_judge: impl Fn() -> bool + Send) {
+/// Does the duties until the worker stops claiming. `may_judge`: this worker's own beats allow it to rescue; `count`: what
+/// is told of rescued jobs.
+pub(crate) async fn maintain(
+    duties: Duties,
+    may_judge: impl Fn() -> bool + Send,
+    count: impl Fn(&[Taken]) + Send,
+) {
     let mut link = Link::new(duties.connections.clone(), Purpose::Other);
     let rescue = Rescue {
         lease: duties.lease,
@@ -46,8 +52,10 @@ pub(crate) async fn maintain(duties: Duties, may_judge: impl Fn() -> bool + Send
     };
     let (mut prune_at, mut fold_at) = (Instant::now(), Instant::now() + fold::INTERVAL);
     while duties.shutdown.is_running() {
-        if may_judge() {
-            report("rescue", rescue.run_once(&mut link).await);
+        if may_judge()
+            && let Some(rescued) = report("rescue", rescue.run_once(&mut link).await)
+        {
+            count(&rescued.jobs);
         }
         if prune_at <= Instant::now() {
             report("prune", prune.run_once(&mut link, &duties.shutdown).await);
@@ -66,8 +74,6 @@ pub(crate) async fn maintain(duties: Duties, may_judge: impl Fn() -> bool + Send
     }
 }
 
-fn report<T>(duty: &str, done: Result<T, Error>) {
-    if let Err(error) = done {
-        tracing::warn!(duty, %error, "maintenance failed; it is done again at its next turn");
-    }
+fn report<T>(duty: &str, done: Result<T, Error>) -> Option<T> {
+    done.inspect_err(|error| tracing::warn!(duty, %error, "maintenance failed; it is done again at its next turn")).ok()
 }

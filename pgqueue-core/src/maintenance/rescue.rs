@@ -7,10 +7,13 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use crate::error::Error;
 use crate::model::Span;
 use crate::source::Link;
 use crate::sql::{ExpireWorkers, MissingOwners, Rescue as RescueStatement, RescueOverdue};
+use crate::state::JobState;
 
 /// Jobs a statement: its locks last a few milliseconds.
 const BATCH: i64 = 500;
@@ -22,11 +25,14 @@ pub(super) struct Rescue {
     pub(super) base_wait: Duration,
 }
 
+/// A job that was taken: id, queue, kind, its state now, and the time of that.
+pub(crate) type Taken = (i64, String, String, JobState, DateTime<Utc>);
+
 /// What a pass did.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Rescued {
     pub(super) workers: usize,
-    pub(super) jobs: usize,
+    pub(super) jobs: Vec<Taken>,
 }
 
 impl Rescue {
@@ -42,7 +48,7 @@ impl Rescue {
         let owners: Vec<i64> = link.load(MissingOwners {}).await?;
         let mut rescued = Rescued {
             workers: expired.len(),
-            jobs: 0,
+            jobs: Vec::new(),
         };
         while !owners.is_empty() {
             let statement = RescueStatement {
@@ -51,29 +57,29 @@ impl Rescue {
                 base_wait: self.base_wait.as_secs_f64(),
                 limit: BATCH,
             };
-            let taken: Vec<(i64, String, String, String)> = link.load(statement).await?;
-            rescued.jobs += taken.len();
-            log(&taken, "rescued a job whose worker died");
+            let taken: Vec<Taken> = link.load(statement).await?;
             if taken.is_empty() {
                 break; // the rest is locked by somebody: next time
             }
+            log(&taken, "rescued a job whose worker died");
+            rescued.jobs.extend(taken);
         }
         let overdue = RescueOverdue {
             lease: Span(self.lease),
             limit: BATCH,
         };
-        let taken: Vec<(i64, String, String, String)> = link.load(overdue).await?;
-        rescued.jobs += taken.len();
+        let taken: Vec<Taken> = link.load(overdue).await?;
         log(
             &taken,
             "took a job whose worker does not enforce its deadline",
         );
+        rescued.jobs.extend(taken);
         Ok(rescued)
     }
 }
 
-fn log(taken: &[(i64, String, String, String)], message: &str) {
-    for (id, queue, kind, state) in taken {
-        tracing::warn!(job.id = id, queue, kind, state, "{message}");
+fn log(taken: &[Taken], message: &str) {
+    for (id, queue, kind, state, _) in taken {
+        tracing::warn!(job.id = id, queue, kind, state = state.name(), "{message}");
     }
 }

@@ -3,9 +3,9 @@
 -- $2 worker bigint
 -- uses the primary key
 INSERT INTO pgqueue_stats AS s (
-    bucket, worker_id, completed, failed, dead, cancelled, snoozed, run_ms_sum, wait_ms_sum, queue, kind, run_ms, wait_ms
+    bucket, worker_id, completed, failed, dead, cancelled, snoozed, lost, run_ms_sum, wait_ms_sum, queue, kind, run_ms, wait_ms
 )
-SELECT r.bucket, $2::bigint, r.completed, r.failed, r.dead, r.cancelled, r.snoozed, r.run_ms_sum, r.wait_ms_sum, r.queue, r.kind, r.run_ms, r.wait_ms
+SELECT r.bucket, $2::bigint, r.completed, r.failed, r.dead, r.cancelled, r.snoozed, r.lost, r.run_ms_sum, r.wait_ms_sum, r.queue, r.kind, r.run_ms, r.wait_ms
 FROM jsonb_to_recordset($1::jsonb) AS r(
     bucket timestamptz,
     completed bigint,
@@ -13,6 +13,7 @@ FROM jsonb_to_recordset($1::jsonb) AS r(
     dead bigint,
     cancelled bigint,
     snoozed bigint,
+    lost bigint,
     run_ms_sum bigint,
     wait_ms_sum bigint,
     queue text,
@@ -26,6 +27,7 @@ SET completed = excluded.completed,
     dead = excluded.dead,
     cancelled = excluded.cancelled,
     snoozed = excluded.snoozed,
+    lost = excluded.lost,
     run_ms_sum = excluded.run_ms_sum,
     wait_ms_sum = excluded.wait_ms_sum,
     run_ms = excluded.run_ms,

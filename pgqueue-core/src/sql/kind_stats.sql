@@ -22,6 +22,7 @@ SELECT
     sum(s.dead)::bigint,
     sum(s.cancelled)::bigint,
     sum(s.snoozed)::bigint,
+    sum(s.lost)::bigint,
     (SELECT h.run_ms FROM histograms AS h WHERE h.queue = s.queue AND h.kind = s.kind),
     (SELECT h.wait_ms FROM histograms AS h WHERE h.queue = s.queue AND h.kind = s.kind)
 FROM span AS s

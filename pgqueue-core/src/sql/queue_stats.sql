@@ -35,7 +35,13 @@ SELECT
     (SELECT s.paused_at FROM pgqueue_queues AS s WHERE s.name = q.queue),
     (
         SELECT count(*)
-        FROM (SELECT FROM pgqueue_jobs AS j WHERE j.state = 'pending' AND j.queue = q.queue LIMIT $1::bigint + 1) AS p
+        FROM (
+            -- The order is that of the index: without it the planner may read the table from its start.
+            SELECT FROM pgqueue_jobs AS j
+            WHERE j.state = 'pending' AND j.queue = q.queue
+            ORDER BY j.priority, j.run_at, j.id
+            LIMIT $1::bigint + 1
+        ) AS p
     ),
     (SELECT count(*) FROM running AS r WHERE r.queue = q.queue),
     (SELECT count(*) FROM completed AS c WHERE c.queue = q.queue),

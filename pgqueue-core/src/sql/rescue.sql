@@ -36,4 +36,4 @@ SET state = CASE
 WHERE j.id = ANY (ARRAY(SELECT stranded.id FROM stranded))
   AND j.state = 'running'
   AND j.claimed_by = ANY ($1::bigint[])
-RETURNING j.id, j.queue, j.kind, j.state
+RETURNING j.id, j.queue, j.kind, j.state, now()

@@ -31,4 +31,4 @@ SET state = CASE
 WHERE j.id = ANY (ARRAY(SELECT overdue.id FROM overdue))
   AND j.state = 'running'
   AND j.deadline_at < now() - $1::interval
-RETURNING j.id, j.queue, j.kind, j.state
+RETURNING j.id, j.queue, j.kind, j.state, now()

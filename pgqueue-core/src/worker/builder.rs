@@ -14,6 +14,9 @@ use crate::job::Job;
 use crate::outcome::HandlerResult;
 use crate::source::{Connections, Source};
 
+/// Most connections of the pool that is made from a URL; bring a pool of your own for more.
+const URL_POOL_SIZE: usize = 10;
+
 /// Builds a [`Worker`]. Mistakes are collected and reported by [`build`](Self::build).
 ///
 /// # Example
@@ -107,9 +110,9 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
         self.add(J::KIND, handler)
     }
 
-    /// Adds a sync handler, run on tokio's blocking threads, where it may use a sync `PgConnection`.
+    /// Adds a sync handler, run on a thread of its own, where it may use a sync `PgConnection`.
     ///
-    /// Nothing can stop it but itself: it should ask [`Context::is_cancelled`] between steps. When its deadline, a
+    /// Nothing can stop it but itself, or the end of the process, which does not wait for it: it should ask [`Context::is_cancelled`] between steps. When its deadline, a
     /// cancellation or a shutdown comes and it goes on, the job is ended without it (failed, cancelled or released; what
     /// it does to the job later is refused as `LeaseLost`), a warning is logged, and its slot stays taken until it returns.
     pub fn handle_blocking<J, F, R>(self, handler: F) -> Self
@@ -266,7 +269,7 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
             &self.queues,
             &handled,
         )?;
-        let connections = Connections::of(self.source, self.config.concurrency)?;
+        let connections = Connections::of(self.source, self.config.concurrency.min(URL_POOL_SIZE))?;
         Ok(Worker {
             config: self.config,
             lanes,

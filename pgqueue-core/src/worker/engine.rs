@@ -109,7 +109,7 @@ impl Wakes {
     }
 }
 
-/// Since when this worker's own beats have succeeded without a gap of a lease.
+/// Since when this worker's own beats have succeeded without an outage in between.
 #[derive(Debug, Default)]
 pub(super) struct Pulse(Mutex<Option<Beats>>);
 
@@ -124,7 +124,7 @@ impl Pulse {
     pub(super) fn beat(&self, now: Instant, lease: Duration) {
         let mut beats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let since = beats
-            .filter(|beats| now.duration_since(beats.last) <= lease)
+            .filter(|beats| !is_outage(now.duration_since(beats.last), lease))
             .map_or(now, |beats| beats.since);
         *beats = Some(Beats { since, last: now });
     }
@@ -134,9 +134,16 @@ impl Pulse {
     pub(super) fn may_judge(&self, now: Instant, lease: Duration) -> bool {
         let beats = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         beats.is_some_and(|beats| {
-            now.duration_since(beats.since) >= lease && now.duration_since(beats.last) <= lease
+            now.duration_since(beats.since) >= lease
+                && !is_outage(now.duration_since(beats.last), lease)
         })
     }
+}
+
+/// Is true when the gap between two beats, or since the newest, may have cost others their lease: a live worker's newest
+/// beat is up to a third of it older than the outage, and it needs the rest to connect and beat again.
+fn is_outage(gap: Duration, lease: Duration) -> bool {
+    gap > lease / 2
 }
 
 impl Engine {
@@ -159,18 +166,19 @@ mod tests {
             pulse.beat(at(second), lease);
         }
         assert!(pulse.may_judge(at(30), lease));
+        assert!(pulse.may_judge(at(45), lease));
         assert!(
-            !pulse.may_judge(at(61), lease),
+            !pulse.may_judge(at(46), lease),
             "the newest beat is too old"
         );
-        pulse.beat(at(90), lease);
+        pulse.beat(at(50), lease);
         assert!(
-            !pulse.may_judge(at(90), lease),
-            "an outage of a lease starts the count anew"
+            !pulse.may_judge(at(50), lease),
+            "an outage shorter than a lease starts the count anew: who beat before this worker has no lease left"
         );
-        for second in (100..=120).step_by(10) {
+        for second in (60..=80).step_by(10) {
             pulse.beat(at(second), lease);
         }
-        assert!(pulse.may_judge(at(120), lease));
+        assert!(pulse.may_judge(at(80), lease));
     }
 }

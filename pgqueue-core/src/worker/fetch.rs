@@ -32,6 +32,8 @@ struct Lane {
     dry: bool,
     /// That claim was a sweep: there is nothing, not just nothing new.
     swept_dry: bool,
+    /// And none of our runs, which may enqueue more, was on its way: there will be nothing.
+    empty: bool,
 }
 
 /// Claims until the worker drains.
@@ -67,8 +69,8 @@ struct Fetcher {
     repoll_at: Instant,
     next_due: Option<Instant>,
     suspect_at: Instant,
-    /// The last look found a job that has lost a process: look again as soon as it has ended, others may wait for that.
-    more_suspects: bool,
+    /// A look for a job that has lost a process is owed: it was put off, or the last one found one and there may be more.
+    suspects_owed: bool,
     claimed_at: Instant,
 }
 
@@ -80,6 +82,7 @@ impl Fetcher {
             mark: WakeMark::new(now),
             dry: false,
             swept_dry: false,
+            empty: false,
         };
         Self {
             link: Link::new(engine.connections.clone(), Purpose::Claim),
@@ -91,7 +94,7 @@ impl Fetcher {
             repoll_at: now,
             next_due: None,
             suspect_at: now,
-            more_suspects: false,
+            suspects_owed: true,
             claimed_at: now,
             engine,
         }
@@ -112,10 +115,9 @@ impl Fetcher {
                 .collect();
             self.claim(&open, &slots, total.min(self.engine.config.batch))
                 .await?;
+            self.suspects_owed = true;
         }
-        if !open.is_empty() || self.more_suspects {
-            self.claim_suspect().await?;
-        }
+        self.claim_suspect().await?;
         if self.is_finished() {
             self.engine.shutdown.stop();
             return Ok(());
@@ -125,11 +127,9 @@ impl Fetcher {
             tokio::task::yield_now().await;
             return Ok(());
         }
-        if self
-            .lanes
-            .iter()
-            .all(|lane| lane.dry && !lane.mark.is_busy())
-        {
+        // A full lane is no reason to oversleep the schedule of another.
+        let mut lanes = self.lanes.iter().zip(&free);
+        if lanes.all(|(lane, &free)| (lane.dry || free == 0) && !lane.mark.is_busy()) {
             self.look_ahead().await?;
         }
         self.wait().await;
@@ -138,6 +138,7 @@ impl Fetcher {
 
     async fn claim(&mut self, open: &[usize], slots: &[usize], total: usize) -> Result<(), Error> {
         let started = Instant::now();
+        let alone = self.engine.flights.is_empty();
         let sweeps: Vec<bool> = open
             .iter()
             .map(|&lane| self.lanes[lane].cursor.sweep_is_due(started))
@@ -173,6 +174,9 @@ impl Fetcher {
         let answer = self.link.load::<_, Claimed>(statement).await;
         let claimed = self.start(answer)?;
         self.note_claim(open, slots, &sweeps, started, total, claimed);
+        for &lane in open {
+            self.lanes[lane].empty = alone && self.lanes[lane].swept_dry;
+        }
         Ok(())
     }
 
@@ -213,11 +217,12 @@ impl Fetcher {
         self.turn = self.turn.wrapping_add(1);
     }
 
-    /// Claims one job that has lost a process before, unless one runs: alone, it can only take itself down.
+    /// Claims one job that has lost a process before, if a look is owed and none such runs: alone, it can only take itself down.
     async fn claim_suspect(&mut self) -> Result<(), Error> {
         let now = Instant::now();
-        let (total, free) = self.engine.slots.free();
-        if total == 0 || now < self.suspect_at || self.engine.flights.has_suspect() {
+        let (_, free) = self.engine.slots.free();
+        let at = self.suspect_look();
+        if at.is_none_or(|at| at > now) {
             return Ok(());
         }
         self.suspect_at = now + SUSPECT_INTERVAL;
@@ -235,11 +240,25 @@ impl Fetcher {
             default_timeout: self.engine.config.timeout.map(Span),
         };
         let answer = self.link.load::<_, Claimed>(statement).await;
-        self.more_suspects = !self.start(answer)?.is_empty();
-        if self.more_suspects {
+        self.suspects_owed = !self.start(answer)?.is_empty();
+        if self.suspects_owed {
             self.suspect_at = now;
         }
         Ok(())
+    }
+
+    /// Gives the instant of the look for suspects that is owed, if it could take one. The last thing to do is done at once.
+    fn suspect_look(&self) -> Option<Instant> {
+        let (total, _) = self.engine.slots.free();
+        let last = self.engine.until_empty && self.lanes.iter().all(|lane| lane.empty);
+        let possible = self.suspects_owed && total > 0 && !self.engine.flights.has_suspect();
+        possible.then(|| {
+            if last {
+                Instant::now()
+            } else {
+                self.suspect_at
+            }
+        })
     }
 
     /// Starts what a claim answered, in order, and ends the claim's batch: known first, ended then, or reconcile would
@@ -317,6 +336,7 @@ impl Fetcher {
             self.next_due,
             sweep,
             busy_poll,
+            self.suspect_look(),
         ]
         .into_iter()
         .flatten()
@@ -438,7 +458,8 @@ impl Fetcher {
     /// Is true when the worker was asked to run until empty, and is.
     fn is_finished(&self) -> bool {
         self.engine.until_empty
-            && self.lanes.iter().all(|lane| lane.swept_dry && lane.dry)
+            && self.lanes.iter().all(|lane| lane.empty && lane.dry)
+            && !self.suspects_owed
             && self.engine.flights.is_empty()
     }
 

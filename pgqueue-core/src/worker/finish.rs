@@ -239,7 +239,9 @@ impl Finisher {
                 finish.not_before = Some(Instant::now() + BUSY_RETRY);
                 true
             }
-            Some(&(token, state)) if token == finish.run.fencing_token => {
+            Some(&(token, state))
+                if token == finish.run.fencing_token && explains(&self.engine, finish, state) =>
+            {
                 conclude(&self.engine, finish, state, Utc::now());
                 false
             }
@@ -314,6 +316,15 @@ fn next_move(engine: &Engine, finish: &Finish) -> Move {
         .ending
         .clone()
         .into_move(run, engine.config.retry_base_wait, own_backoff)
+}
+
+/// Is true when this run may have left its row so: by an earlier try of its end, by `complete_in`, or cancelled on request
+/// instead of released. Otherwise it was rescued or requeued, and nobody has claimed it since.
+fn explains(engine: &Engine, finish: &Finish, state: JobState) -> bool {
+    let next = next_move(engine, finish).state;
+    state == next
+        || state == JobState::Completed && finish.run.complete_in_called.load(Ordering::SeqCst)
+        || state == JobState::Cancelled && next == JobState::Pending
 }
 
 fn deletes_itself(engine: &Engine, finish: &Finish) -> bool {

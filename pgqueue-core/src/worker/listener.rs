@@ -74,6 +74,7 @@ async fn hear(engine: &Engine) -> Result<std::convert::Infallible, Error> {
         ))
         .await?;
         engine.wakes.wake_all();
+        probe(engine, conn, &own).await?;
         loop {
             // A registration under a new id changes the worker's own channel.
             let event = tokio::select! {
@@ -83,9 +84,6 @@ async fn hear(engine: &Engine) -> Result<std::convert::Infallible, Error> {
             match event {
                 Some((channel, payload)) => react(engine, &channel, &payload),
                 None => probe(engine, conn, &own).await?,
-            }
-            if !engine.listening.load(Ordering::SeqCst) {
-                probe(engine, conn, &own).await?;
             }
         }
     }

@@ -35,7 +35,7 @@ pub use builder::WorkerBuilder;
 pub use shutdown::WorkerHandle;
 
 use crate::error::{Error, ErrorKind};
-use crate::maintenance::{self, Duties};
+use crate::maintenance::{self, Duties, Taken};
 use crate::migrate;
 use crate::source::{Connections, Link, Purpose, Source};
 use crate::sql::Unregister;
@@ -44,7 +44,7 @@ use engine::{Engine, Pulse, Wakes};
 use flights::{Flights, StopReason};
 use heartbeat::Heartbeat;
 use registry::Registry;
-use shutdown::Phase;
+use shutdown::{Phase, Signals};
 use slots::Slots;
 use tally::Tally;
 
@@ -119,11 +119,12 @@ impl Worker {
     /// As [`run`](Self::run).
     pub async fn run_until_signal(self) -> Result<(), Error> {
         let handle = self.handle();
+        let mut signals = Signals::new();
         self.run(async move {
-            shutdown::signal().await;
+            signals.next().await;
             tracing::info!("stopping gracefully; signal once more to skip the grace period");
             tokio::spawn(async move {
-                shutdown::signal().await;
+                signals.next().await;
                 handle.stop_now();
             });
         })
@@ -182,8 +183,8 @@ impl Worker {
         let failed = tokio::select! {
             biased;
             () = engine.shutdown.reached(Phase::Draining) => false,
-            () = tasks.failed() => true,
-            () = heartbeat.failed() => true,
+            () = tasks.failed() => engine.is_running(), // else it was just told to stop, and has ended as it should
+            () = heartbeat.failed() => engine.is_running(),
         };
         if failed {
             tracing::error!("a loop of the worker has panicked; the worker stops");
@@ -290,11 +291,19 @@ impl Tasks {
                     .may_judge(std::time::Instant::now(), engine.config.lease)
             }
         };
+        let count = {
+            let engine = Arc::clone(engine);
+            move |taken: &[Taken]| {
+                for (_, queue, kind, state, now) in taken {
+                    engine.with_tally(|tally| tally.count_lost(*now, queue, kind, *state));
+                }
+            }
+        };
         let loops = vec![
             tokio::spawn(fetch::fetch_jobs(Arc::clone(engine))),
             tokio::spawn(listener::listen_for_ever(Arc::clone(engine))),
             tokio::spawn(upkeep::keep_up(Arc::clone(engine))),
-            tokio::spawn(maintenance::maintain(duties, judge)),
+            tokio::spawn(maintenance::maintain(duties, judge, count)),
         ];
         Self {
             loops,

@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use crate::context::{Context, RawJob, Run};
 use crate::job::Job;
@@ -37,7 +40,7 @@ impl Handler {
     /// Asks the type for its wait. A panic there must not end the loop that asks: the worker's own wait stands in.
     pub(crate) fn backoff(&self, attempt: i32) -> Option<Duration> {
         let backoff = self.backoff;
-        std::panic::catch_unwind(|| backoff(attempt)).unwrap_or_else(|panic| {
+        catch_unwind(|| backoff(attempt)).unwrap_or_else(|panic| {
             std::mem::forget(panic); // its drop may panic, too
             None
         })
@@ -78,17 +81,10 @@ impl Handler {
         let handler = Arc::new(handler);
         let start = move |payload, run: Arc<Run>| {
             let (handler, context) = (Arc::clone(&handler), Context::new(Arc::clone(&state), run));
-            let span = tracing::Span::current();
-            let task = tokio::task::spawn_blocking(move || {
-                span.in_scope(|| match read::<J>(payload) {
-                    Ok(job) => handler(job, context).into_outcome().0,
-                    Err(dead) => dead,
-                })
-            });
-            Started {
-                task,
-                abortable: false,
-            }
+            spawn_thread(move || match read::<J>(payload) {
+                Ok(job) => handler(job, context).into_outcome().0,
+                Err(dead) => dead,
+            })
         };
         Self {
             start: Box::new(start),
@@ -126,6 +122,33 @@ fn spawn(run: impl Future<Output = Ending> + Send + 'static) -> Started {
     Started {
         task: tokio::spawn(run.in_current_span()),
         abortable: true,
+    }
+}
+
+/// A thread of its own, not one of tokio's: a runtime waits for those when it ends, and a handler that does not stop
+/// would hold up the end of the process. A panic comes out of the task as it does for an async handler.
+fn spawn_thread(run: impl FnOnce() -> Ending + Send + 'static) -> Started {
+    let (sender, ended) = oneshot::channel();
+    let (runtime, span) = (Handle::current(), Span::current());
+    let thread = std::thread::Builder::new().name("pgqueue-handler".to_owned());
+    let started = thread.spawn(move || {
+        let _runtime = runtime.enter();
+        let ending = catch_unwind(AssertUnwindSafe(|| span.in_scope(run)));
+        let _gone = sender.send(ending); // the worker has ended: nobody waits any more
+    });
+    let task = async move {
+        if let Err(cause) = started {
+            let message = format!("cannot start a thread for the handler: {cause}");
+            return Ending::Failed(Failure::new("error", &message));
+        }
+        let ending = ended.await;
+        ending
+            .expect("invariant: the thread sends before it ends")
+            .unwrap_or_else(|panic| resume_unwind(panic))
+    };
+    Started {
+        task: tokio::spawn(task),
+        abortable: false,
     }
 }
 

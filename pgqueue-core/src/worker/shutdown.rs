@@ -4,6 +4,8 @@
 use std::future::Future;
 use std::sync::Arc;
 
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 /// How far the worker is from its end.
@@ -79,29 +81,45 @@ impl WorkerHandle {
     }
 }
 
-/// Resolves at SIGINT or SIGTERM (Ctrl-C where there are no signals). Others that listen hear them as well.
-pub(super) async fn signal() {
+/// Hears SIGINT and SIGTERM (Ctrl-C where there are no signals); others that listen hear them as well.
+/// One listener for a worker's whole life: a signal that came between two would be lost.
+pub(super) struct Signals(#[cfg(unix)] Option<(Signal, Signal)>);
+
+impl Signals {
     #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        match (
-            signal(SignalKind::interrupt()),
-            signal(SignalKind::terminate()),
-        ) {
-            (Ok(mut interrupt), Ok(mut terminate)) => {
+    pub(super) fn new() -> Self {
+        let listen = || {
+            Ok((
+                signal(SignalKind::interrupt())?,
+                signal(SignalKind::terminate())?,
+            ))
+        };
+        let signals = listen().inspect_err(|error: &std::io::Error| {
+            tracing::error!(%error, "cannot listen for signals; the worker ends only by its handle");
+        });
+        Self(signals.ok())
+    }
+
+    #[cfg(not(unix))]
+    pub(super) fn new() -> Self {
+        Self()
+    }
+
+    #[cfg(unix)]
+    pub(super) async fn next(&mut self) {
+        match &mut self.0 {
+            Some((interrupt, terminate)) => {
                 tokio::select! {
                     _ = interrupt.recv() => {}
                     _ = terminate.recv() => {}
                 }
             }
-            (Err(error), _) | (_, Err(error)) => {
-                tracing::error!(%error, "cannot listen for signals; the worker ends only by its handle");
-                std::future::pending::<()>().await;
-            }
+            None => std::future::pending().await,
         }
     }
+
     #[cfg(not(unix))]
-    {
+    pub(super) async fn next(&mut self) {
         if let Err(error) = tokio::signal::ctrl_c().await {
             tracing::error!(%error, "cannot listen for Ctrl-C; the worker ends only by its handle");
             std::future::pending::<()>().await;

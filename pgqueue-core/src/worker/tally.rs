@@ -39,6 +39,7 @@ struct Row {
     dead: i64,
     cancelled: i64,
     snoozed: i64,
+    lost: i64,
     run_ms_sum: i64,
     wait_ms_sum: i64,
     run_ms: [i64; HISTOGRAM_BARS],
@@ -55,10 +56,28 @@ pub(super) struct Tally {
 impl Tally {
     /// Counts a run that ended at `now`, by the database's clock.
     pub(super) fn count(&mut self, now: DateTime<Utc>, count: &Count<'_>) {
+        self.row(now, count.queue, count.kind).add(count);
+    }
+
+    /// Counts a job that this worker took from a dead one; how long its run took is not known.
+    pub(super) fn count_lost(
+        &mut self,
+        now: DateTime<Utc>,
+        queue: &str,
+        kind: &str,
+        state: JobState,
+    ) {
+        let row = self.row(now, queue, kind);
+        row.lost += 1;
+        row.dead += i64::from(state == JobState::Dead);
+        row.cancelled += i64::from(state == JobState::Cancelled);
+    }
+
+    fn row(&mut self, now: DateTime<Utc>, queue: &str, kind: &str) -> &mut Row {
+        self.changed = true;
         let bucket = now.duration_trunc(TimeDelta::minutes(1)).unwrap_or(now);
-        let key = (bucket, count.queue.to_owned(), count.kind.to_owned());
-        let row = self
-            .rows
+        let key = (bucket, queue.to_owned(), kind.to_owned());
+        self.rows
             .entry(key)
             .or_insert_with_key(|(bucket, queue, kind)| Row {
                 bucket: *bucket,
@@ -69,13 +88,12 @@ impl Tally {
                 dead: 0,
                 cancelled: 0,
                 snoozed: 0,
+                lost: 0,
                 run_ms_sum: 0,
                 wait_ms_sum: 0,
                 run_ms: [0; HISTOGRAM_BARS],
                 wait_ms: [0; HISTOGRAM_BARS],
-            });
-        row.add(count);
-        self.changed = true;
+            })
     }
 
     /// Gives the rows to store, if anything changed since the last call.
