@@ -124,9 +124,7 @@ async fn load(client: &Client, url: &str, jobs: i32) -> anyhow::Result<()> {
     let insert = "INSERT INTO pgqueue_jobs (kind, payload) \
         SELECT 'noop', jsonb_build_object('order_id', n, 'note', 'a small payload') FROM generate_series(1, $1::integer) AS n";
     client.execute(insert, &[&jobs]).await?;
-    client
-        .batch_execute("VACUUM ANALYZE pgqueue_jobs")
-        .await?;
+    client.batch_execute("VACUUM ANALYZE pgqueue_jobs").await?;
     client.batch_execute("CHECKPOINT").await?;
     Ok(())
 }

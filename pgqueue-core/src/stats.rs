@@ -259,11 +259,14 @@ type QueueRow = (
 impl From<QueueRow> for QueueStats {
     fn from((queue, paused_at, counts, exact, oldest, workers): QueueRow) -> Self {
         let (pending, running, completed, cancelled, dead) = counts;
-        let count = |at_least, exact| Count { at_least, exact };
+        let count = |counted: i64, exact| Count {
+            at_least: counted.min(COUNT_LIMIT),
+            exact,
+        };
         Self {
             queue,
             paused_at,
-            pending: count(pending.min(COUNT_LIMIT), pending <= COUNT_LIMIT),
+            pending: count(pending, pending <= COUNT_LIMIT),
             running: count(running, exact.0),
             completed: count(completed, exact.1),
             cancelled: count(cancelled, exact.2),

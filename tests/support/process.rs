@@ -161,7 +161,13 @@ impl WorkerProcess {
         self.wait_for(&format!("began {job} ")).await;
     }
 
-    /// Counts how often the handler of a job has begun.
+    /// Waits until the handler of a job has begun so often.
+    pub async fn wait_for_begins(&self, job: i64, count: usize) {
+        let what = format!("{} begins job {job} {count} times", self.name);
+        wait_until(&what, async || self.begins(job) >= count).await;
+    }
+
+    /// Counts how often the handler of a job has begun, as far as it was heard.
     #[must_use]
     pub fn begins(&self, job: i64) -> usize {
         self.said(&format!("began {job} "))

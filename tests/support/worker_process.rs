@@ -50,8 +50,7 @@ async fn beside_actix(settings: Settings, gate: Gate) -> Result<(), BoxError> {
         say(format_args!("server stopped"));
         Ok(())
     };
-    let (served, worked): (Result<(), BoxError>, _) =
-        tokio::join!(served, work(settings, gate));
+    let (served, worked): (Result<(), BoxError>, _) = tokio::join!(served, work(settings, gate));
     served.and(worked)
 }
 

@@ -352,6 +352,9 @@ impl QueryFragment<Pg> for Step {
         }
         self.filter
             .push_conditions(states(self.verb, &self.filter), &mut out)?;
+        if self.verb == Verb::RunNow {
+            out.push_sql(" AND j.run_at > now()"); // a due job keeps its place in the line
+        }
         out.push_sql(" ORDER BY ");
         out.push_sql(place);
         out.push_sql(", j.id LIMIT 500 FOR UPDATE SKIP LOCKED), changed AS MATERIALIZED (");

@@ -50,7 +50,8 @@ pub(crate) async fn maintain(
     let fold = Fold {
         retention: duties.stats_retention,
     };
-    let (mut prune_at, mut fold_at) = (Instant::now(), Instant::now() + fold::INTERVAL);
+    // At once: a process that never gets old enough for its first turn does its part, too.
+    let (mut prune_at, mut fold_at) = (Instant::now(), Instant::now());
     while duties.shutdown.is_running() {
         if may_judge()
             && let Some(rescued) = report("rescue", rescue.run_once(&mut link).await)

@@ -60,6 +60,11 @@ const YEAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 impl Config {
     /// Checks every setting against its bounds.
     pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.name.contains('\0') {
+            return Err(Error::configuration(
+                "name of the worker contains NUL, which PostgreSQL cannot store: leave it out",
+            ));
+        }
         check_count("concurrency", self.concurrency, 100_000)?;
         check_count("batch", self.batch, 10_000)?;
         let ms = Duration::from_millis;

@@ -173,6 +173,7 @@ impl Fetcher {
         };
         let answer = self.link.load::<_, Claimed>(statement).await;
         let claimed = self.start(answer)?;
+        let alone = alone && claimed.is_empty();
         self.note_claim(open, slots, &sweeps, started, total, claimed);
         for &lane in open {
             self.lanes[lane].empty = alone && self.lanes[lane].swept_dry;
@@ -219,12 +220,12 @@ impl Fetcher {
 
     /// Claims one job that has lost a process before, if a look is owed and none such runs: alone, it can only take itself down.
     async fn claim_suspect(&mut self) -> Result<(), Error> {
-        let now = Instant::now();
-        let (_, free) = self.engine.slots.free();
         let at = self.suspect_look();
+        let now = Instant::now();
         if at.is_none_or(|at| at > now) {
             return Ok(());
         }
+        let (_, free) = self.engine.slots.free();
         self.suspect_at = now + SUSPECT_INTERVAL;
         let queues: Vec<String> = self
             .in_turn()
