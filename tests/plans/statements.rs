@@ -1,0 +1,283 @@
+//! Every statement on jobs, prepared on an empty table and metered on a full one.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use pgqueue_suite::TestDatabase;
+use tokio_postgres::Client;
+
+use super::load::{empty_and_analysed, load};
+use super::meter::{Bill, SQL, Session, connect, meter, nodes, prepare, rows, statement};
+
+const STATEMENTS: &str = include_str!("../../pgqueue-core/src/sql.rs");
+
+/// One statement with arguments that suit [`load`].
+struct Case {
+    file: &'static str,
+    session: Session,
+    arguments: &'static str,
+    /// How many rows it answers after the load.
+    rows: usize,
+    /// Most buffers beside those for the rows it answers.
+    buffers: i64,
+}
+
+impl Case {
+    /// Is true when Diesel is told not to keep the prepared statement.
+    fn is_planned_each_time(&self) -> bool {
+        STATEMENTS.contains(&format!("\"{}.sql\", planned_each_time,", self.file))
+    }
+}
+
+/// Most buffers for a row that is answered: the heap, six indexes of some levels, and once more for their new entries.
+const BUFFERS_A_ROW: i64 = 60;
+
+fn cases() -> Vec<Case> {
+    use Session::{Claim, Engine, Host};
+    let case = |file, session, arguments, rows, buffers| Case {
+        file,
+        session,
+        arguments,
+        rows,
+        buffers,
+    };
+    vec![
+        case(
+            "claim",
+            Claim,
+            "'{default}', '{10}', array_fill('-infinity'::timestamptz, '{10}'), array_fill(0::bigint, '{10}'), '{email}', 10, 1, 1, NULL",
+            10,
+            100,
+        ),
+        case(
+            "claim_suspect",
+            Claim,
+            "'{default}', '{email}', 1, 1, NULL",
+            1,
+            50,
+        ),
+        case("next_due", Claim, "'{default,future}'", 1, 150),
+        case(
+            "finish",
+            Engine,
+            "'{300001,300002}', '{1,1}', '{completed,pending}', '{NULL,1 s}', '{0,0}', ARRAY[NULL, '{}']::jsonb[], '{NULL,NULL}'",
+            2,
+            50,
+        ),
+        case("finish_delete", Engine, "'{300001,300002}', '{1,1}'", 2, 50),
+        case("unlocked", Engine, "'{300001,300002,300003}'", 3, 50),
+        case("read_back", Host, "'{300001,300002,300003}'", 3, 50),
+        case("complete_in", Host, "300001, 1, '{}'", 1, 50),
+        case("complete_in_delete", Host, "300001, 1", 1, 50),
+        case("progress", Host, "300001, 1, '{}'", 1, 50),
+        case("missing_owners", Engine, "", 99, 500),
+        case("rescue", Engine, "'{7,8}', 3, 10, 50", 50, 100),
+        // These look at all running jobs, or at all of one worker. That is their purpose: not at any other job.
+        case("rescue_overdue", Engine, "'30 s', 50", 50, 15_000),
+        case("reconcile", Engine, "1, 10, '{300100,300200}'", 52, 200),
+        case("cancel_requests", Engine, "1", 1, 200),
+        case("prune_completed", Engine, "'11 h', 100", 100, 100),
+        case("prune_cancelled", Engine, "'11 h', 100", 100, 100),
+        // Counts up to 10,000 jobs of each of the five states. On statistics of an empty table it sorts all of a state, which
+        // only the host could forbid; autovacuum corrects them within a minute.
+        case("queue_stats", Host, "10000", 1, 60_000),
+        case(
+            "enqueue",
+            Host,
+            "'default', 'email', '{}', 5, NULL, NULL, 3, 'key 7', NULL, NULL",
+            1,
+            100,
+        ),
+        case(
+            "enqueue_all",
+            Host,
+            "'{default,default,default}', '{email,email,email}', ARRAY['{}', '{}', '{}']::jsonb[], '{5,5,5}', '{NULL,NULL,NULL}', \
+             '{NULL,NULL,NULL}', '{3,3,3}', '{NULL,key 7,new}', '{NULL,NULL,NULL}', '{NULL,NULL,NULL}'",
+            3,
+            150,
+        ),
+    ]
+}
+
+fn execute(case: &Case) -> String {
+    let arguments = if case.arguments.is_empty() {
+        String::new()
+    } else {
+        format!("({})", case.arguments)
+    };
+    format!("EXECUTE \"{}\"{arguments}", case.file)
+}
+
+/// Tells what is wrong with a bill, if anything is.
+fn complaint(case: &Case, bill: &Bill) -> Option<String> {
+    let limit = case.buffers + BUFFERS_A_ROW * i64::try_from(bill.rows).unwrap();
+    let sorts = nodes(&bill.plan).iter().any(|node| node.contains("Sort"));
+    let wrong = [
+        (bill.rows != case.rows, "rows"),
+        (bill.sequential_scans > 0, "sequential scans"),
+        (bill.buffers > limit, "buffers"),
+        (bill.fetched > limit, "rows fetched"),
+        (case.session == Session::Claim && sorts, "sorts"),
+    ];
+    let wrong: Vec<&str> = wrong
+        .into_iter()
+        .filter_map(|(is, what)| is.then_some(what))
+        .collect();
+    let Bill {
+        rows,
+        buffers,
+        sequential_scans,
+        fetched,
+        plan,
+    } = bill;
+    (!wrong.is_empty()).then(|| {
+        format!(
+            "{}: {}; {rows} rows, {buffers} buffers, {sequential_scans} sequential scans, {fetched} rows fetched by {plan:#}",
+            case.file,
+            wrong.join(", ")
+        )
+    })
+}
+
+/// Opens a session for each statement and prepares it there, in a plan mode other than the session's own if one is named.
+async fn sessions(db: &TestDatabase, of: &[Session], mode: Option<&str>) -> Vec<(Case, Client)> {
+    let mut prepared = Vec::new();
+    for case in cases()
+        .into_iter()
+        .filter(|case| of.contains(&case.session))
+    {
+        let client = connect(db, case.session).await;
+        if let Some(mode) = mode {
+            let set = format!("SET plan_cache_mode = {mode}");
+            client.batch_execute(&set).await.unwrap();
+        }
+        if !case.is_planned_each_time() {
+            prepare(&client, case.file).await;
+            settle(&client, &case).await;
+        }
+        prepared.push((case, client));
+    }
+    prepared
+}
+
+/// Runs a statement often enough for PostgreSQL to settle on a plan. In one transaction: so its key is taken from the
+/// second time on, and the function that looks again settles on its plan.
+async fn settle(client: &Client, case: &Case) {
+    client.batch_execute("BEGIN").await.unwrap();
+    for _ in 0..8 {
+        rows(client, &execute(case)).await;
+    }
+    client.batch_execute("ROLLBACK").await.unwrap();
+}
+
+async fn assert_all_stay_cheap(of: &[Session], mode: Option<&str>) {
+    let (db, loader) = empty_and_analysed().await;
+    let prepared = sessions(&db, of, mode).await;
+    load(&loader).await;
+
+    let stale = complaints(
+        prepared
+            .iter()
+            .filter(|(case, _)| case.file != "queue_stats"),
+    )
+    .await;
+    loader.batch_execute("ANALYZE pgqueue_jobs").await.unwrap();
+    let fresh = complaints(&prepared).await;
+
+    assert!(
+        stale.is_empty(),
+        "planned on empty tables: {}",
+        stale.join("\n")
+    );
+    assert!(
+        fresh.is_empty(),
+        "planned on full tables: {}",
+        fresh.join("\n")
+    );
+}
+
+async fn complaints(prepared: impl IntoIterator<Item = &(Case, Client)>) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (case, client) in prepared {
+        if case.is_planned_each_time() {
+            client.batch_execute("DEALLOCATE ALL").await.unwrap();
+            prepare(client, case.file).await;
+        }
+        let bill = meter(client, &execute(case)).await;
+        complaints.extend(complaint(case, &bill));
+    }
+    complaints
+}
+
+#[test]
+fn every_statement_on_jobs_has_a_case_here() {
+    let touches_jobs = |name: &String| {
+        let text = statement(name);
+        let text: String = text
+            .lines()
+            .filter(|line| !line.starts_with("--"))
+            .collect();
+        ["pgqueue_jobs", "pgqueue_enqueue_again", "pgqueue_requeue"]
+            .iter()
+            .any(|ours| text.contains(ours))
+    };
+    let on_jobs: BTreeSet<String> = fs::read_dir(SQL)
+        .unwrap()
+        .map(|entry| {
+            entry
+                .unwrap()
+                .path()
+                .file_stem()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned()
+        })
+        .filter(|name| name != "ledger") // it asks the catalogue for the table's name
+        .filter(touches_jobs)
+        .collect();
+
+    let covered: BTreeSet<String> = cases().iter().map(|case| case.file.to_owned()).collect();
+
+    assert_eq!(on_jobs, covered);
+}
+
+#[tokio::test]
+async fn no_statement_of_the_engine_reads_the_jobs_it_is_not_about() {
+    assert_all_stay_cheap(&[Session::Engine, Session::Claim], None).await;
+}
+
+#[tokio::test]
+async fn no_generic_plan_of_a_claim_or_on_a_connection_of_the_host_reads_the_jobs_it_is_not_about()
+{
+    assert_all_stay_cheap(&[Session::Host, Session::Claim], Some("force_generic_plan")).await;
+}
+
+#[tokio::test]
+async fn no_custom_plan_of_a_claim_or_on_a_connection_of_the_host_reads_the_jobs_it_is_not_about() {
+    assert_all_stay_cheap(&[Session::Host, Session::Claim], Some("force_custom_plan")).await;
+}
+
+#[tokio::test]
+async fn no_plan_that_postgresql_chooses_on_a_connection_of_the_host_reads_the_jobs_it_is_not_about()
+ {
+    assert_all_stay_cheap(&[Session::Host], Some("auto")).await;
+}
+
+#[tokio::test]
+async fn a_requeue_finds_its_jobs_by_id_whenever_it_was_planned() {
+    let (db, loader) = empty_and_analysed().await;
+    let host = connect(&db, Session::Host).await;
+    host.batch_execute("PREPARE requeue AS SELECT r.id FROM pgqueue_requeue($1::bigint[]) AS r")
+        .await
+        .unwrap();
+    for _ in 0..8 {
+        rows(&host, "EXECUTE requeue ('{1,2,3}')").await;
+    }
+    load(&loader).await;
+
+    let bill = meter(&host, "EXECUTE requeue ('{1000001,1000002,1000003}')").await;
+
+    assert_eq!((bill.rows, bill.sequential_scans), (3, 0), "{bill:#?}");
+    assert!(bill.buffers < 300, "{bill:#?}");
+}
