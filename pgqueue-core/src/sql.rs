@@ -189,7 +189,7 @@ statement! {
 
 statement! {
     /// Deletes the rows of workers whose lease has run out.
-    ExpireWorkers, "expire_workers.sql", () -> BigInt
+    ExpireWorkers, "expire_workers.sql", (judge: i64 => BigInt) -> BigInt
 }
 
 statement! {

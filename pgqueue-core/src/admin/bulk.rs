@@ -322,7 +322,7 @@ struct Step {
 
 impl QueryId for Step {
     type QueryId = ();
-    const HAS_STATIC_QUERY_ID: bool = false; // its text depends on the conditions: cached by text
+    const HAS_STATIC_QUERY_ID: bool = false; // its text depends on the conditions
 }
 
 impl Query for Step {
@@ -333,6 +333,8 @@ impl<C> RunQueryDsl<C> for Step {}
 
 impl QueryFragment<Pg> for Step {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        // The host's session plans it: a plan kept from when the table was small would scan it.
+        out.unsafe_to_cache_prepared();
         let place = self.verb.place();
         out.push_sql("WITH chosen AS MATERIALIZED (SELECT j.id, ");
         out.push_sql(place);

@@ -30,11 +30,11 @@ pub(crate) struct Duties {
     pub(crate) stats_retention: Duration,
 }
 
-/// Does the duties until the worker stops claiming. `may_judge`: this worker's own beats allow it to rescue; `count`: what
-/// is told of rescued jobs.
+/// Does the duties until the worker stops claiming. `judge`: this worker, once its own beats allow it to rescue;
+/// `count` is told of rescued jobs.
 pub(crate) async fn maintain(
     duties: Duties,
-    may_judge: impl Fn() -> bool + Send,
+    judge: impl Fn() -> Option<i64> + Send,
     count: impl Fn(&[Taken]) + Send,
 ) {
     let mut link = Link::new(duties.connections.clone(), Purpose::Other);
@@ -53,8 +53,8 @@ pub(crate) async fn maintain(
     // At once: a process that never gets old enough for its first turn does its part, too.
     let (mut prune_at, mut fold_at) = (Instant::now(), Instant::now());
     while duties.shutdown.is_running() {
-        if may_judge()
-            && let Some(rescued) = report("rescue", rescue.run_once(&mut link).await)
+        if let Some(judge) = judge()
+            && let Some(rescued) = report("rescue", rescue.run_once(&mut link, judge).await)
         {
             count(&rescued.jobs);
         }

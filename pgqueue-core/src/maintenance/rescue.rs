@@ -36,9 +36,9 @@ pub(super) struct Rescued {
 }
 
 impl Rescue {
-    /// Looks for dead workers and takes all their jobs.
-    pub(super) async fn run_once(&self, link: &mut Link) -> Result<Rescued, Error> {
-        let expired: Vec<i64> = link.load(ExpireWorkers {}).await?;
+    /// Looks for dead workers and takes all their jobs. `judge`: this worker.
+    pub(super) async fn run_once(&self, link: &mut Link, judge: i64) -> Result<Rescued, Error> {
+        let expired: Vec<i64> = link.load(ExpireWorkers { judge }).await?;
         for id in &expired {
             tracing::warn!(
                 worker.id = id,

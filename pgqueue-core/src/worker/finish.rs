@@ -28,6 +28,8 @@ use crate::state::JobState;
 
 /// After a row was locked by somebody else, it is tried again so often.
 const BUSY_RETRY: Duration = Duration::from_millis(200);
+/// So many refusals of one row are taken to mean what it carries, not the state of the server.
+const REFUSALS: u32 = 5;
 /// The longest wait between tries while the database does not answer.
 const OUTAGE_RETRY: Duration = Duration::from_secs(2);
 /// How long the ends that are left may take once the worker stops for good.
@@ -41,6 +43,8 @@ pub(super) struct Finish {
     /// Given back when this is dropped.
     pub(super) slot: Option<Slot>,
     not_before: Option<Instant>,
+    /// How often the database has refused it alone.
+    refusals: u32,
 }
 
 impl Finish {
@@ -52,6 +56,7 @@ impl Finish {
             run_time,
             slot,
             not_before: None,
+            refusals: 0,
         }
     }
 
@@ -283,7 +288,10 @@ impl Finisher {
             finish.not_before = Some(Instant::now() + BUSY_RETRY);
         }
         if busy.is_empty() && open.len() == 1 {
-            open[0].simplify();
+            open[0].refusals += 1;
+            if open[0].refusals >= REFUSALS {
+                open[0].simplify();
+            }
             open[0].not_before = Some(Instant::now() + BUSY_RETRY);
             return open;
         }

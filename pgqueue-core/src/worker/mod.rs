@@ -286,9 +286,9 @@ impl Tasks {
         let judge = {
             let engine = Arc::clone(engine);
             move || {
-                engine
-                    .pulse
-                    .may_judge(std::time::Instant::now(), engine.config.lease)
+                let lease = engine.config.lease;
+                let may_judge = engine.pulse.may_judge(std::time::Instant::now(), lease);
+                may_judge.then(|| engine.worker_id())
             }
         };
         let count = {
