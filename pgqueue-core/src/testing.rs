@@ -33,7 +33,7 @@ use crate::schema::pgqueue_jobs;
 use crate::sql::{Claim, Finish, Register, Unregister};
 use crate::state::JobState;
 use crate::worker::Worker;
-use crate::worker::execute::Claimed;
+use crate::worker::execute::{Claimed, panic_message};
 use crate::worker::next_move::Move;
 
 /// What [`drain`] ran.
@@ -281,7 +281,9 @@ impl<'w> Drain<'w> {
                 .start(payload, Arc::clone(&run))
                 .task
                 .await
-                .unwrap_or_else(|error| Ending::Failed(Failure::new("panic", &error.to_string()))),
+                .unwrap_or_else(|error| {
+                    Ending::Failed(Failure::new("panic", &panic_message(error)))
+                }),
             None => Ending::Released,
         };
         (run, ending)

@@ -219,7 +219,8 @@ fn stopped(stop: &Stop, run: &Run) -> Ending {
     }
 }
 
-fn panic_message(error: JoinError) -> String {
+/// Gives the text of a panic, or says that it has none.
+pub(crate) fn panic_message(error: JoinError) -> String {
     let Ok(panic) = error.try_into_panic() else {
         return "the handler's task was stopped by the runtime".to_owned();
     };

@@ -57,6 +57,13 @@ pub(super) async fn fetch_jobs(engine: Arc<Engine>) {
     fetcher.hand_marks_on().await;
 }
 
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 struct Fetcher {
     engine: Arc<Engine>,
     link: Link,
@@ -310,11 +317,12 @@ impl Fetcher {
 
     async fn wait(&mut self) {
         let engine = Arc::clone(&self.engine);
-        let until = self.next_reason();
+        let (until, suspects) = (self.next_reason(), self.suspect_look());
         tokio::select! {
             heard = engine.wakes.heard() => self.note_heard(&heard),
             () = engine.slots.freed() => self.note_freed(),
             () = tokio::time::sleep_until(until.into()) => self.note_time(),
+            () = sleep_until(suspects) => {} // the next round looks for them, and for nothing else
             () = engine.shutdown.reached(Phase::Draining) => {}
         }
     }
@@ -337,7 +345,6 @@ impl Fetcher {
             self.next_due,
             sweep,
             busy_poll,
-            self.suspect_look(),
         ]
         .into_iter()
         .flatten()

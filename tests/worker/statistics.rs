@@ -1,0 +1,238 @@
+//! How the queues are doing, as `stats` tells it.
+
+use std::time::Duration;
+
+use chrono::{TimeDelta, Utc};
+use diesel::prelude::*;
+use pgqueue_core::schema::pgqueue_workers;
+use pgqueue_core::stats::{self, KindStats, QueueStats, WorkerRow};
+use pgqueue_core::{JobState, NewJob, Outcome, RawJob, admin};
+use pgqueue_suite::{TestDatabase, wait_until};
+use serde_json::json;
+
+use crate::{HOUR, Running, enqueue, job, worker};
+
+fn queue(db: &TestDatabase, name: &str) -> QueueStats {
+    let queues = stats::queues(&mut db.sync()).unwrap();
+    queues
+        .into_iter()
+        .find(|queue| queue.queue == name)
+        .unwrap()
+}
+
+/// Inserts jobs of queue `default` by SQL.
+fn insert(db: &TestDatabase, count: i64, columns: &str, values: &str) {
+    db.execute(&format!(
+        "INSERT INTO pgqueue_jobs (kind, payload, {columns}) SELECT 'job', '{{}}', {values} FROM generate_series(1, {count})"
+    ));
+}
+
+#[tokio::test]
+async fn a_queue_tells_its_jobs_by_state_and_how_long_the_oldest_has_been_due() {
+    let db = TestDatabase::migrated();
+    insert(&db, 1, "run_at", "now() - interval '1 hour'");
+    insert(&db, 2, "run_at", "now() + interval '1 hour'");
+    insert(&db, 4, "state, claimed_by", "'running', 1");
+    for (state, count) in [("completed", 5), ("cancelled", 6), ("dead", 7)] {
+        insert(
+            &db,
+            count,
+            "state, finished_at",
+            &format!("'{state}', now()"),
+        );
+    }
+
+    let queue = queue(&db, "default");
+
+    let counts = [
+        queue.pending,
+        queue.running,
+        queue.completed,
+        queue.cancelled,
+        queue.dead,
+    ];
+    assert_eq!(
+        counts.map(|count| count.to_string()),
+        ["3", "4", "5", "6", "7"]
+    );
+    let oldest = queue.oldest_due.unwrap();
+    assert!((HOUR..2 * HOUR).contains(&oldest), "{oldest:?}");
+    assert_eq!((queue.paused_at, queue.workers), (None, 0));
+}
+
+#[tokio::test]
+async fn a_queue_without_a_due_job_has_no_oldest() {
+    let db = TestDatabase::migrated();
+    enqueue(&db, job().delay(HOUR));
+
+    assert_eq!(queue(&db, "default").oldest_due, None);
+}
+
+#[tokio::test]
+async fn counts_stop_at_ten_thousand_and_say_so() {
+    let db = TestDatabase::migrated();
+    insert(&db, 10_001, "priority", "5");
+    insert(&db, 10_001, "state, claimed_by", "'running', 1");
+    for state in ["completed", "cancelled", "dead"] {
+        insert(
+            &db,
+            10_001,
+            "state, finished_at",
+            &format!("'{state}', now()"),
+        );
+    }
+
+    let queue = queue(&db, "default");
+
+    let counts = [
+        queue.pending,
+        queue.running,
+        queue.completed,
+        queue.cancelled,
+        queue.dead,
+    ];
+    assert_eq!(counts.map(|count| count.to_string()), ["10000+"; 5]);
+}
+
+#[tokio::test]
+async fn exactly_ten_thousand_is_an_exact_count() {
+    let db = TestDatabase::migrated();
+    insert(&db, 10_000, "priority", "5");
+    insert(&db, 10_000, "state, finished_at", "'dead', now()");
+
+    let queue = queue(&db, "default");
+
+    assert_eq!(queue.pending.to_string(), "10000");
+    assert_eq!(queue.dead.to_string(), "10000");
+}
+
+#[tokio::test]
+async fn pauses_and_workers_are_shown_with_queues_that_have_no_job() {
+    let db = TestDatabase::migrated();
+    admin::pause("paused").run(&mut db.sync()).unwrap();
+    let builder = worker(&db, async |_, _| Ok::<_, String>(())).name("printer");
+    let running = Running::start(builder.queue("mail", 3));
+    let registered = "SELECT count(*) FROM pgqueue_workers";
+    wait_until("the worker is registered", async || {
+        db.number(registered) == 1
+    })
+    .await;
+
+    let mut conn = db.asynchronous().await;
+    let queues = stats::queues_async(&mut conn).await.unwrap();
+    let workers: Vec<WorkerRow> = pgqueue_workers::table
+        .select(WorkerRow::as_select())
+        .load(&mut db.sync())
+        .unwrap();
+
+    let names: Vec<_> = queues
+        .iter()
+        .map(|queue| (queue.queue.as_str(), queue.workers))
+        .collect();
+    assert_eq!(names, [("default", 1), ("mail", 1), ("paused", 0)]);
+    assert!(queues[2].paused_at.is_some() && queues[1].paused_at.is_none());
+    assert_eq!(workers[0].name, "printer");
+    assert_eq!(workers[0].queues, json!({"default": 10, "mail": 3}));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn kinds_tell_how_runs_ended_once_the_worker_has_stored_its_counts() {
+    let db = TestDatabase::migrated();
+    let handler = async |job: RawJob, _| match job.payload.as_str() {
+        Some("fail") => Err("no"),
+        Some("cancel") => Ok(Outcome::cancel("no")),
+        Some("snooze") => Ok(Outcome::snooze(HOUR)),
+        Some("dead") => Ok(Outcome::dead("no")),
+        _ => Ok(Outcome::done()),
+    };
+    let new = |what| NewJob::new("job", json!(what)).queue("mail");
+    let jobs = ["fail", "cancel", "snooze", "dead", "done", "done", "done"].map(new);
+    pgqueue_core::enqueue_all(&mut db.sync(), jobs).unwrap();
+    enqueue(&db, new("fail").max_retries(0));
+    insert(
+        &db,
+        1,
+        "run_at, queue",
+        "now() - interval '10 seconds', 'mail'",
+    );
+
+    let builder = worker(&db, handler).queue("mail", 10).retry_base_wait(HOUR);
+    builder.build().unwrap().run_until_empty().await.unwrap();
+
+    let (from, to) = (
+        Utc::now() - TimeDelta::hours(1),
+        Utc::now() + TimeDelta::hours(1),
+    );
+    let kinds = stats::kinds(&mut db.sync(), from, to).unwrap();
+    let mut conn = db.asynchronous().await;
+    assert_eq!(
+        stats::kinds_async(&mut conn, from, to).await.unwrap(),
+        kinds
+    );
+    assert_eq!(kinds.len(), 1);
+    let KindStats {
+        queue,
+        kind,
+        completed,
+        failed,
+        dead,
+        cancelled,
+        snoozed,
+        run,
+        wait,
+        ..
+    } = &kinds[0];
+    assert_eq!((queue.as_str(), kind.as_str()), ("mail", "job"));
+    assert_eq!(
+        (completed, failed, dead, cancelled, snoozed),
+        (&4, &3, &2, &1, &1)
+    );
+    assert_eq!((run.count(), wait.count()), (9, 9));
+    assert!(wait.percentile(1.0).unwrap() >= Duration::from_secs(10));
+    assert_eq!(stats::kinds(&mut db.sync(), to, to + HOUR).unwrap(), []);
+}
+
+#[tokio::test]
+async fn counts_are_stored_while_the_worker_runs() {
+    let db = TestDatabase::migrated();
+    let running = Running::start(worker(&db, async |_, _| Ok::<_, String>(())));
+    let id = enqueue(&db, job());
+    db.wait_for_state(id, JobState::Completed).await;
+
+    let stored = "SELECT coalesce(sum(completed), 0) FROM pgqueue_stats";
+    wait_until("the count is stored", async || db.number(stored) == 1).await;
+
+    running.stop().await;
+    assert_eq!(
+        db.number(stored),
+        1,
+        "absolute values: storing them again changes nothing"
+    );
+}
+
+#[tokio::test]
+async fn retention_removes_completed_and_cancelled_jobs_and_no_dead_ones() {
+    let db = TestDatabase::migrated();
+    for state in ["completed", "cancelled", "dead"] {
+        insert(
+            &db,
+            1200,
+            "state, finished_at",
+            &format!("'{state}', now() - interval '25 hours'"),
+        );
+        insert(
+            &db,
+            1,
+            "state, finished_at",
+            &format!("'{state}', now() - interval '23 hours'"),
+        );
+    }
+
+    let running = Running::start(worker(&db, async |_, _| Ok::<_, String>(())));
+
+    db.wait_for_count(JobState::Completed, 1).await;
+    db.wait_for_count(JobState::Cancelled, 1).await;
+    assert_eq!(db.count(JobState::Dead), 1201);
+    running.stop().await;
+}
