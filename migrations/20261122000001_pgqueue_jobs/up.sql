@@ -65,18 +65,22 @@ BEGIN
         CONSTRAINT pgqueue_jobs_state CHECK (state IN ('pending', 'running', 'completed', 'cancelled', 'dead')),
         CONSTRAINT pgqueue_jobs_queue_length CHECK (octet_length(queue) BETWEEN 1 AND 128),
         CONSTRAINT pgqueue_jobs_kind_length CHECK (octet_length(kind) BETWEEN 1 AND 128),
-        -- The first test is free of detoasting and passes nearly always; the second is the documented limit.
+        -- Only for jobs that were never claimed: a worker's session may have another limit than the producer's, and a claim
+        -- must not fail for it. The second test is free of detoasting; the third is the documented limit.
         CONSTRAINT pgqueue_jobs_payload_size CHECK (
-            pg_column_size(payload) <= 1048576
+            fencing_token > 0
+            OR pg_column_size(payload) <= 1048576
             OR octet_length(payload::text) <= coalesce(nullif(current_setting('pgqueue.payload_limit', true), '')::bigint, 1048576)
         ),
         CONSTRAINT pgqueue_jobs_priority_range CHECK (priority BETWEEN 0 AND 9),
+        -- What a claim computes with must not overflow: one such row would make every claim of its queue fail.
         CONSTRAINT pgqueue_jobs_run_at_finite CHECK (isfinite(run_at)),
+        CONSTRAINT pgqueue_jobs_created_at_finite CHECK (isfinite(created_at)),
         CONSTRAINT pgqueue_jobs_attempt_range CHECK (attempt >= 0),
         CONSTRAINT pgqueue_jobs_max_retries_range CHECK (max_retries BETWEEN 0 AND 1000),
         CONSTRAINT pgqueue_jobs_lost_range CHECK (lost >= 0),
         CONSTRAINT pgqueue_jobs_unique_key_length CHECK (octet_length(unique_key) BETWEEN 1 AND 512),
-        CONSTRAINT pgqueue_jobs_timeout_positive CHECK (timeout > interval '0'),
+        CONSTRAINT pgqueue_jobs_timeout_range CHECK (timeout > interval '0' AND timeout <= interval '101 years'),
         CONSTRAINT pgqueue_jobs_errors_array CHECK (jsonb_typeof(errors) = 'array'),
         CONSTRAINT pgqueue_jobs_metadata_object CHECK (jsonb_typeof(metadata) = 'object'),
         CONSTRAINT pgqueue_jobs_claimed_while_running CHECK ((state = 'running') = (claimed_by IS NOT NULL)),

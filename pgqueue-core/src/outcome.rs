@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::error::BoxError;
+use crate::source::with_sources;
 
 /// Longest error text kept, in bytes.
 const TEXT_LIMIT: usize = 8 * 1024;
@@ -71,7 +72,7 @@ impl Outcome {
         Self(Ending::Completed(None))
     }
 
-    /// Completes the job and keeps `output` with it.
+    /// Completes the job and keeps `output` with it, if it has at most 1 MiB and `complete_in` was not called.
     pub fn output(output: impl Into<Value>) -> Self {
         Self(completed(output.into()))
     }
@@ -131,7 +132,23 @@ impl<E: Into<BoxError> + Send + 'static> HandlerResult for Result<Outcome, E> {
     }
 }
 
+/// Largest output kept, in bytes of its JSON.
+const OUTPUT_LIMIT: usize = 1 << 20;
+
 fn completed(output: Value) -> Ending {
+    let size = if output.is_null() {
+        0
+    } else {
+        output.to_string().len()
+    };
+    if size > OUTPUT_LIMIT {
+        tracing::warn!(
+            size,
+            limit = OUTPUT_LIMIT,
+            "the handler's output is too large and is not kept"
+        );
+        return Ending::Completed(None);
+    }
     Ending::Completed(
         Some(output)
             .filter(|output| !output.is_null())
@@ -141,16 +158,7 @@ fn completed(output: Value) -> Ending {
 
 #[expect(clippy::needless_pass_by_value, reason = "the error ends here")]
 fn failed(error: BoxError) -> Ending {
-    let mut message = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_message = cause.to_string();
-        if !message.contains(&cause_message) {
-            message.push_str(": ");
-            message.push_str(&cause_message);
-        }
-        source = cause.source();
-    }
+    let message = with_sources(&*error);
     Ending::Failed(Failure::new("error", &message))
 }
 

@@ -162,11 +162,11 @@ diesel::allow_tables_to_appear_in_same_query!(
 /// use diesel::prelude::*;
 /// use pgqueue_core::schema::pgqueue_jobs;
 ///
-/// diesel::table! { orders (id) { id -> BigInt, receipt_job -> BigInt } }
+/// diesel::table! { orders (id) { id -> BigInt, receipt_job -> Nullable<BigInt> } }
 /// pgqueue_core::allow_pgqueue_jobs_to_appear_in_same_query!(orders);
 ///
 /// let open = orders::table
-///     .inner_join(pgqueue_jobs::table.on(pgqueue_jobs::id.eq(orders::receipt_job)))
+///     .inner_join(pgqueue_jobs::table.on(orders::receipt_job.eq(pgqueue_jobs::id.nullable())))
 ///     .select((orders::id, pgqueue_jobs::state));
 /// # let sql = diesel::debug_query::<diesel::pg::Pg, _>(&open).to_string();
 /// # assert!(sql.contains(r#""orders" INNER JOIN "pgqueue_jobs""#), "{sql}");

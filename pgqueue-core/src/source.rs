@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use diesel::QueryResult;
 use diesel_async::methods::LoadQuery;
-use diesel_async::pooled_connection::{AsyncDieselConnectionManager, bb8, deadpool};
+use diesel_async::pooled_connection::{
+    AsyncDieselConnectionManager, PoolableConnection, bb8, deadpool,
+};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use futures_util::future::BoxFuture;
 
@@ -75,6 +77,7 @@ impl Connections {
             Origin::Deadpool(pool) => Ok(Self::Deadpool(pool)),
             Origin::Bb8(pool) => Ok(Self::Bb8(pool)),
             Origin::Url(url) => {
+                check_url(&url)?;
                 let manager = AsyncDieselConnectionManager::new(url);
                 let pool = deadpool::Pool::builder(manager)
                     .max_size(size.max(1))
@@ -92,7 +95,7 @@ impl Connections {
             Self::Deadpool(pool) => pool
                 .get()
                 .await
-                .map(Pooled::Deadpool)
+                .map(|conn| Pooled::Deadpool(Some(conn)))
                 .map_err(|cause| no_connection("take", &cause)),
             Self::Bb8(pool) => pool
                 .get_owned()
@@ -120,7 +123,39 @@ impl Connections {
     }
 }
 
+/// Finds a malformed URL at once. The URL itself is not repeated: it may hold a password.
+fn check_url(url: &str) -> Result<(), Error> {
+    let checked: Result<tokio_postgres::Config, _> = url.parse();
+    let config = checked.map_err(|cause| {
+        let cause = with_sources(&cause);
+        Error::configuration(format!(
+            "the worker's URL is not one of PostgreSQL ({cause}): write postgres://user@host:port/database"
+        ))
+    })?;
+    if config.get_hosts().is_empty() {
+        let message = "the worker's URL names no host: write postgres://user@host:port/database";
+        return Err(Error::configuration(message));
+    }
+    Ok(())
+}
+
+/// Gives an error's message with those of its causes.
+pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_message = cause.to_string();
+        if !message.contains(&cause_message) {
+            message.push_str(": ");
+            message.push_str(&cause_message);
+        }
+        source = cause.source();
+    }
+    message
+}
+
 fn no_connection(verb: &str, cause: &dyn std::error::Error) -> Error {
+    let cause = with_sources(cause);
     Error::new(
         ErrorKind::Connection,
         format!(
@@ -133,7 +168,8 @@ fn no_connection(verb: &str, cause: &dyn std::error::Error) -> Error {
 pub struct PooledConnection(Pooled);
 
 enum Pooled {
-    Deadpool(deadpool::Object<AsyncPgConnection>),
+    /// `None` only while it is dropped.
+    Deadpool(Option<deadpool::Object<AsyncPgConnection>>),
     Bb8(bb8::PooledConnection<'static, AsyncPgConnection>),
 }
 
@@ -148,7 +184,7 @@ impl Deref for PooledConnection {
 
     fn deref(&self) -> &AsyncPgConnection {
         match &self.0 {
-            Pooled::Deadpool(conn) => conn,
+            Pooled::Deadpool(conn) => conn.as_ref().expect("invariant: taken only by drop"),
             Pooled::Bb8(conn) => conn,
         }
     }
@@ -157,8 +193,21 @@ impl Deref for PooledConnection {
 impl DerefMut for PooledConnection {
     fn deref_mut(&mut self) -> &mut AsyncPgConnection {
         match &mut self.0 {
-            Pooled::Deadpool(conn) => conn,
+            Pooled::Deadpool(conn) => conn.as_mut().expect("invariant: taken only by drop"),
             Pooled::Bb8(conn) => conn,
+        }
+    }
+}
+
+impl Drop for PooledConnection {
+    /// A handler that was aborted inside a transaction leaves it open, with its locks. bb8 looks when a connection comes
+    /// back; deadpool only when it is next taken, which may be never: such a connection is closed here.
+    fn drop(&mut self) {
+        if let Pooled::Deadpool(conn) = &mut self.0
+            && let Some(mut conn) = conn.take()
+            && conn.is_broken()
+        {
+            drop(deadpool::Object::take(conn));
         }
     }
 }

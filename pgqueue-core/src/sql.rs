@@ -136,7 +136,7 @@ statement! {
 
 statement! {
     /// Reads back jobs whose finish did not come back.
-    ReadBack<'a>, "read_back.sql", planned_each_time, (ids: &'a [i64] => Array<BigInt>) -> (BigInt, BigInt, Text)
+    ReadBack<'a>, "read_back.sql", planned_each_time, (ids: &'a [i64] => Array<BigInt>) -> (BigInt, BigInt, Text, Timestamptz)
 }
 
 statement! {
@@ -179,7 +179,7 @@ statement! {
 
 statement! {
     /// Sets the wake marks of queues.
-    SetMarks<'a>, "set_marks.sql", (queues: &'a [String] => Array<Text>, horizon: Span => Interval) -> Text
+    SetMarks<'a>, "set_marks.sql", (queues: &'a [String] => Array<Text>, horizon: Span => Interval) -> (Text, Text)
 }
 
 statement! {

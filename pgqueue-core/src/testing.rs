@@ -1,5 +1,9 @@
-//! For the tests of a host application: see what was enqueued, and run it on the test's own connection, inside
+//! For the tests of a host application: see what was enqueued, and claim and end it on the test's own connection, inside
 //! `begin_test_transaction` too. Feature `testing`.
+//!
+//! Handlers do not get that connection: `ctx.connection()` and `ctx.progress()` fail there, and `progress_in` and
+//! `complete_in` on another connection, which cannot see your open transaction, give `LeaseLost`. To test handlers that use
+//! the database, give the test a database of its own, commit, and call [`Worker::run_until_empty`].
 //!
 //! ```no_run
 //! use diesel::prelude::*;

@@ -126,7 +126,7 @@ fn the_table_refuses_what_is_out_of_bounds_by_named_checks() {
         ),
         (
             job("email").timeout(std::time::Duration::ZERO),
-            "pgqueue_jobs_timeout_positive",
+            "pgqueue_jobs_timeout_range",
         ),
         (
             NewJob::new("email", json!(long(1 << 20))),

@@ -87,22 +87,24 @@ async fn a_running_job_is_cancelled_when_its_handler_has_stopped() {
 }
 
 #[tokio::test]
-async fn a_notification_alone_tells_a_running_job_to_stop() {
+async fn a_notification_stops_only_what_the_table_says_is_to_be_stopped() {
     let db = TestDatabase::migrated();
     let (builder, mut tells, release) = stoppable(&db);
     let running = Running::start(builder);
     wait_until_listening(&db).await;
-    let id = enqueue(&db, job());
+    let (asked, unasked) = (enqueue(&db, job()), enqueue(&db, job()));
+    assert_eq!(tells.recv().await, Some("started"));
     assert_eq!(tells.recv().await, Some("started"));
 
-    db.execute(&format!("NOTIFY \"{}\", '{id}'", own_channel(&db)));
-
-    // Nothing in the table asks for it, so no poll has found it.
+    db.execute(&format!("NOTIFY \"{}\", '{unasked}'", own_channel(&db)));
+    admin::cancel(asked).run(&mut db.sync()).unwrap();
     assert_eq!(tells.recv().await, Some("told to stop"));
-    assert_eq!(db.job(id).cancel_requested_at, None);
     release.send(true).unwrap();
-    db.wait_for_state(id, JobState::Cancelled).await;
-    running.stop().await;
+    db.wait_for_state(asked, JobState::Cancelled).await;
+
+    assert_eq!(db.job(unasked).state, JobState::Running);
+    assert!(tells.try_recv().is_err(), "nobody else was told");
+    running.stop_now().await;
 }
 
 #[tokio::test]

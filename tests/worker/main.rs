@@ -13,6 +13,7 @@ mod deadline;
 mod kit;
 mod operating;
 mod outcomes;
+mod robustness;
 mod running;
 mod settings;
 mod statistics;

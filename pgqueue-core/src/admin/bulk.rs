@@ -269,12 +269,12 @@ impl Walk {
         (!ids.is_empty()).then_some(ids)
     }
 
-    fn explain(&mut self, ids: &[i64], rows: &[(i64, i64, JobState)]) {
+    fn explain(&mut self, ids: &[i64], rows: &[(i64, i64, JobState, DateTime<Utc>)]) {
         for id in ids {
             let reason = match rows.iter().find(|(found, ..)| found == id) {
                 None => SkipReason::Missing,
                 // A job that is due already is not one to hurry.
-                Some((_, _, state))
+                Some((_, _, state, _))
                     if self.action.verb != Verb::RunNow && self.action.states().contains(state) =>
                 {
                     SkipReason::Busy

@@ -30,7 +30,7 @@ const CHUNK: usize = 1000;
 /// transaction each statement commits on its own: wrap the call in one to have all or nothing.
 ///
 /// # Errors
-/// As [`NewJob::enqueue`]; a validation error names the position in the call.
+/// As [`NewJob::enqueue`]; a validation error names the index in the call, from 0 on.
 pub fn enqueue_all<C, I>(conn: &mut C, jobs: I) -> QueryResult<Vec<Enqueued>>
 where
     C: LoadConnection<Backend = Pg>,
@@ -158,7 +158,7 @@ fn at_position(position: usize, error: Error) -> diesel::result::Error {
     match error.invalid() {
         Some(invalid) => Error::out_of_bounds(
             invalid.clone(),
-            format!("job number {position} of the call: {error}"),
+            format!("jobs[{position}] of the call: {error}"),
         )
         .into(),
         None => error.into(),

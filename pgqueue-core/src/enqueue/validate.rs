@@ -117,7 +117,7 @@ fn check_json(field: &'static str, json: &Value, limit: usize) -> Result<(), Err
             limit: length(limit),
         },
         format!(
-            "{field} of the job has {size} bytes: at most {limit} are allowed; store the data in a table and enqueue its key, or raise payload_limit"
+            "{field} of the job has {size} bytes: at most {limit} are allowed; store the data in a table and enqueue its key, or raise payload_limit here and pgqueue.payload_limit in the database"
         ),
     ))
 }

@@ -59,7 +59,15 @@ pub(crate) async fn maintain(
             count(&rescued.jobs);
         }
         if prune_at <= Instant::now() {
-            report("prune", prune.run_once(&mut link, &duties.shutdown).await);
+            let pruned = report(
+                "prune",
+                prune
+                    .run_once(&mut link, &duties.shutdown, duties.interval)
+                    .await,
+            );
+            if pruned.is_some_and(|pruned| pruned.more) {
+                continue;
+            }
             prune_at = Instant::now() + prune::INTERVAL;
         }
         if fold_at <= Instant::now() {

@@ -3,7 +3,7 @@
 //! Each batch is a statement and transaction of its own, with `SKIP LOCKED`: it holds nobody up, may be stopped between
 //! two batches, and two workers that prune at once delete different rows.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::model::Span;
@@ -29,16 +29,20 @@ pub(super) struct Prune {
 pub(super) struct Pruned {
     pub(super) completed: usize,
     pub(super) cancelled: usize,
+    /// Time was up before the end.
+    pub(super) more: bool,
 }
 
 impl Prune {
-    /// Deletes everything past its retention, until the worker stops.
+    /// Deletes what is past its retention, for so long at most: the other duties must have their turn.
     pub(super) async fn run_once(
         &self,
         link: &mut Link,
         shutdown: &WorkerHandle,
+        at_most: Duration,
     ) -> Result<Pruned, Error> {
         let mut pruned = Pruned::default();
+        let until = Instant::now() + at_most;
         while shutdown.is_running() {
             let statement = PruneCompleted {
                 retention: Span(self.completed),
@@ -52,7 +56,8 @@ impl Prune {
             let cancelled = link.load::<_, i64>(statement).await?.len();
             pruned.completed += completed;
             pruned.cancelled += cancelled;
-            if i64::try_from(completed.max(cancelled)).unwrap_or(0) < BATCH {
+            pruned.more = i64::try_from(completed.max(cancelled)).unwrap_or(0) >= BATCH;
+            if !pruned.more || Instant::now() >= until {
                 break;
             }
             tokio::time::sleep(PAUSE).await;

@@ -29,7 +29,7 @@ WITH picked AS MATERIALIZED (
 )
 UPDATE pgqueue_jobs AS j
 SET state = 'running',
-    attempt = j.attempt + 1,
+    attempt = least(j.attempt, 2147483646) + 1,
     fencing_token = j.fencing_token + 1,
     claimed_by = $3::bigint,
     claim_batch = $4::bigint,

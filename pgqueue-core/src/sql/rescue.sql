@@ -23,7 +23,7 @@ SET state = CASE
         WHEN j.cancel_requested_at IS NOT NULL OR j.attempt > j.max_retries OR j.lost >= $2::integer THEN now()
     END,
     run_at = now() + make_interval(secs => random() * least(3600, $3::double precision * power(4, least(j.lost, 20)))),
-    lost = j.lost + 1,
+    lost = least(j.lost, 2147483646) + 1,
     claimed_by = NULL,
     claim_batch = NULL,
     deadline_at = NULL,

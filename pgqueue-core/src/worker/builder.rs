@@ -17,7 +17,7 @@ use crate::source::{Connections, Source};
 /// Most connections of the pool that is made from a URL; bring a pool of your own for more.
 const URL_POOL_SIZE: usize = 10;
 
-/// Builds a [`Worker`]. Mistakes are collected and reported by [`build`](Self::build).
+/// Builds a [`Worker`]. The first mistake is reported by [`build`](Self::build).
 ///
 /// # Example
 /// ```
@@ -210,7 +210,8 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
         self
     }
 
-    /// Sets how long a handler may go on after it was told to stop (deadline or cancellation) before it is aborted; 5 s by default.
+    /// Sets how long a handler may go on after it was told to stop (deadline or cancellation) before it is aborted; 5 s by default,
+    /// half the lease at most.
     pub fn stop_wait(mut self, wait: Duration) -> Self {
         self.config.stop_wait = wait;
         self
@@ -249,7 +250,7 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
             check_name("kind", &kind).map_err(|error| Error::configuration(error.to_string()))?;
             if registry.insert(kind.clone(), handler).is_some() {
                 return Err(Error::configuration(format!(
-                    "kind {kind:?} has two handlers: keep one"
+                    "kind {kind:?} has two handlers: keep one, or give one of the types another KIND"
                 )));
             }
         }

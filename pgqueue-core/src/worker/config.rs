@@ -104,6 +104,12 @@ impl Config {
         Ok(())
     }
 
+    /// How long a handler may go on after it was told to stop. Never longer than half a lease: a whole lease after its
+    /// deadline the others take the job.
+    pub(crate) fn stop_wait(&self) -> Duration {
+        self.stop_wait.min(self.lease / 2)
+    }
+
     pub(crate) fn keeps_completed(&self) -> bool {
         !self.completed_retention.is_zero()
     }

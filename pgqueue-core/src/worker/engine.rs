@@ -38,6 +38,8 @@ pub(super) struct Engine {
     pub(super) ended_batch: AtomicI64,
     /// Notifications arrive: cancellations need no fast poll.
     pub(super) listening: AtomicBool,
+    /// Somebody said that a running job is to be stopped: ask the database which.
+    pub(super) cancel_asked: Notify,
 }
 
 impl Engine {

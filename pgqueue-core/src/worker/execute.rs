@@ -19,10 +19,14 @@ use super::engine::Engine;
 use super::finish::Finish;
 use super::flights::{Stop, StopReason};
 use super::registry::Started;
+use super::shutdown::Phase;
 use super::slots::Slot;
 use crate::context::Run;
 use crate::model::Document;
 use crate::outcome::{Ending, Failure};
+
+/// How long an aborted handler may take to reach its next await; one that blocks never does.
+const ABORT_WAIT: Duration = Duration::from_secs(1);
 
 /// A claimed row.
 #[derive(Debug, Queryable)]
@@ -104,6 +108,9 @@ fn microseconds(length: i64) -> Duration {
 pub(super) fn start(engine: &Arc<Engine>, claimed: Claimed, slot: Slot) {
     let flight = (claimed.id, claimed.fencing_token);
     let stop = engine.flights.add(flight, claimed.lost > 0);
+    if engine.shutdown.phase() == Phase::Stopping {
+        stop.fire(StopReason::Shutdown); // claimed while the others were told
+    }
     let (mut run, payload) = claimed.into_run(stop.token.clone(), engine.config.keeps_completed());
     run.connections = Some(engine.connections.clone());
     let span = tracing::info_span!(
@@ -140,28 +147,30 @@ async fn supervise(
     let wait = if stop.reason() == Some(StopReason::Shutdown) {
         Duration::ZERO
     } else {
-        engine.config.stop_wait
+        engine.config.stop_wait()
     };
     if let Ok(ending) = tokio::time::timeout(wait, &mut started.task).await {
         return hand_over(&engine, &run, ended(ending, &stop), Some(slot));
     }
     if started.abortable {
         started.task.abort();
-        let ending = match started.task.await {
-            Err(error) if error.is_cancelled() => stopped(&stop, &run),
-            ending => ended(ending, &stop),
-        };
-        return hand_over(&engine, &run, ending, Some(slot));
+        match tokio::time::timeout(ABORT_WAIT, &mut started.task).await {
+            Ok(Err(error)) if error.is_cancelled() => {
+                return hand_over(&engine, &run, stopped(&stop, &run), Some(slot));
+            }
+            Ok(ending) => return hand_over(&engine, &run, ended(ending, &stop), Some(slot)),
+            Err(_) => {} // it blocks its thread and cannot be aborted
+        }
     }
     tracing::warn!(
         waited_ms = wait.as_millis(),
-        "a blocking handler did not stop when told to; its run is ended, its thread and its slot stay taken until it returns"
+        "a handler that blocks its thread did not stop when told to; its run is ended, its thread and its slot stay taken until it returns"
     );
     hand_over(&engine, &run, stopped(&stop, &run), None);
     let _late = started.task.await; // its end is of no use any more: the job is ended
     tracing::info!(
         duration_ms = run.started.elapsed().as_millis(),
-        "the blocking handler has returned"
+        "the handler that did not stop has returned"
     );
     drop(slot);
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::cursor::{Cursor, PRIORITIES};
 use super::engine::{Engine, Heard};
 use super::execute::{self, Claimed};
+use super::flights::StopReason;
 use super::shutdown::Phase;
 use super::wake_mark::{BUSY_POLL, MarkChange, WakeMark};
 use crate::backoff;
@@ -110,6 +111,8 @@ impl Fetcher {
     /// Claims once if there is a reason to, and then waits for the next reason.
     async fn round(&mut self) -> Result<(), Error> {
         self.change_marks().await?;
+        // First: in a backlog the claim takes every free slot, and what has lost a process would never come to its turn.
+        self.claim_suspect().await?;
         let (total, free) = self.engine.slots.free();
         let open: Vec<usize> = self
             .in_turn()
@@ -124,7 +127,6 @@ impl Fetcher {
                 .await?;
             self.suspects_owed = true;
         }
-        self.claim_suspect().await?;
         if self.is_finished() {
             self.engine.shutdown.stop();
             return Ok(());
@@ -167,6 +169,7 @@ impl Fetcher {
             }
         }
         self.batch += 1;
+        let worker = self.engine.worker_id();
         let statement = Claim {
             queues: &queues,
             slots: &counts,
@@ -174,12 +177,12 @@ impl Fetcher {
             after_id: &after_id,
             kinds: &self.engine.kinds,
             total: i64::try_from(total).unwrap_or(i64::MAX),
-            worker: self.engine.worker_id(),
+            worker,
             batch: self.batch,
             default_timeout: self.engine.config.timeout.map(Span),
         };
         let answer = self.link.load::<_, Claimed>(statement).await;
-        let claimed = self.start(answer)?;
+        let claimed = self.start(answer, worker)?;
         let alone = alone && claimed.is_empty();
         self.note_claim(open, slots, &sweeps, started, total, claimed);
         for &lane in open {
@@ -201,6 +204,14 @@ impl Fetcher {
         let now = Instant::now();
         self.claimed_at = now;
         let stopped_early = claimed.len() >= total;
+        // A claim that stopped early has not visited the lanes behind the last one that gave something.
+        let visited = if stopped_early {
+            open.iter()
+                .rposition(|lane| claimed.iter().any(|(of, _)| of == lane))
+                .map_or(0, |last| last + 1)
+        } else {
+            open.len()
+        };
         for (position, &lane) in open.iter().enumerate() {
             let found = claimed.iter().filter(|(of, _)| *of == lane).count();
             let full = found >= slots[position] || stopped_early;
@@ -210,7 +221,7 @@ impl Fetcher {
                 .map(|(_, place)| *place)
                 .max();
             let lane = &mut self.lanes[lane];
-            if sweeps[position] {
+            if sweeps[position] && position < visited {
                 lane.cursor.swept(now, now.duration_since(started));
             }
             match last {
@@ -220,7 +231,7 @@ impl Fetcher {
             }
             lane.dry = !full;
             lane.swept_dry = !full && sweeps[position];
-            lane.mark.claimed(now, found, full);
+            lane.mark.claimed(now, found, found > 0 && full);
         }
         self.turn = self.turn.wrapping_add(1);
     }
@@ -240,15 +251,16 @@ impl Fetcher {
             .map(|lane| self.engine.lanes[lane].queue.clone())
             .collect();
         self.batch += 1;
+        let worker = self.engine.worker_id();
         let statement = ClaimSuspect {
             queues: &queues,
             kinds: &self.engine.kinds,
-            worker: self.engine.worker_id(),
+            worker,
             batch: self.batch,
             default_timeout: self.engine.config.timeout.map(Span),
         };
         let answer = self.link.load::<_, Claimed>(statement).await;
-        self.suspects_owed = !self.start(answer)?.is_empty();
+        self.suspects_owed = !self.start(answer, worker)?.is_empty();
         if self.suspects_owed {
             self.suspect_at = now;
         }
@@ -274,6 +286,7 @@ impl Fetcher {
     fn start(
         &mut self,
         answer: Result<Vec<Claimed>, Error>,
+        worker: i64,
     ) -> Result<Vec<(usize, super::cursor::Place)>, Error> {
         let mut places = Vec::new();
         let answer = answer.map(|mut claimed| {
@@ -288,6 +301,10 @@ impl Fetcher {
                 places.push((lane, job.place()));
                 let slot = self.engine.slots.take(lane);
                 execute::start(&self.engine, job, slot);
+            }
+            if self.engine.worker_id() != worker {
+                // Registered anew while the claim was on its way: what it took belongs to a worker that is given up.
+                self.engine.flights.stop_all(StopReason::LeaseLost);
             }
         });
         self.engine.end_batch(self.batch);
@@ -412,7 +429,7 @@ impl Fetcher {
         }
         if !set.is_empty() {
             let horizon = Span(self.engine.config.poll_interval);
-            let changed: Vec<String> = self
+            let changed: Vec<(String, String)> = self
                 .link
                 .load(SetMarks {
                     queues: &set,
@@ -441,7 +458,7 @@ impl Fetcher {
         let horizon = Span(self.engine.config.poll_interval);
         if let Err(error) = self
             .link
-            .load::<_, String>(SetMarks {
+            .load::<_, (String, String)>(SetMarks {
                 queues: &queues,
                 horizon,
             })

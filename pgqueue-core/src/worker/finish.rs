@@ -99,7 +99,12 @@ pub(super) async fn finish_runs(
         let rest = ready.split_off(ready.len().min(finisher.engine.config.batch));
         open = later;
         open.extend(rest);
-        open.extend(finisher.settle(ready).await);
+        // Apart: a row that is still locked must not hold up those that have just ended.
+        let (again, fresh): (Vec<_>, Vec<_>) = ready
+            .into_iter()
+            .partition(|finish| finish.not_before.is_some());
+        open.extend(finisher.settle(fresh).await);
+        open.extend(finisher.settle_again(again).await);
     }
 }
 
@@ -157,6 +162,29 @@ impl Finisher {
                 self.wait_for_database(&error, batch).await
             }
             Err(error) => self.settle_apart(&error, batch).await,
+        }
+    }
+
+    /// Stores rows that were locked before, as far as they are free by now, without waiting for a lock.
+    async fn settle_again(&mut self, mut batch: Vec<Finish>) -> Vec<Finish> {
+        if batch.is_empty() {
+            return batch;
+        }
+        let looked = self.read_back(&mut batch).await;
+        let ids: Vec<i64> = batch.iter().map(Finish::id).collect();
+        let free = match looked {
+            Ok(()) => self.link.load::<_, i64>(Unlocked { ids: &ids }).await,
+            Err(error) => Err(error),
+        };
+        match free {
+            Ok(free) => {
+                let (free, mut busy): (Vec<_>, Vec<_>) = batch
+                    .into_iter()
+                    .partition(|finish| free.contains(&finish.id()));
+                busy.extend(self.settle(free).await);
+                busy
+            }
+            Err(error) => self.wait_for_database(&error, batch).await,
         }
     }
 
@@ -234,20 +262,21 @@ impl Finisher {
     /// Finds out what became of rows that did not come back, and keeps in `batch` those that are still this run's.
     async fn read_back(&mut self, batch: &mut Vec<Finish>) -> Result<(), Error> {
         let ids: Vec<i64> = batch.iter().map(Finish::id).collect();
-        let rows: Vec<(i64, i64, JobState)> = self.link.load(ReadBack { ids: &ids }).await?;
-        let rows: HashMap<i64, (i64, JobState)> = rows
+        let rows: Vec<(i64, i64, JobState, DateTime<Utc>)> =
+            self.link.load(ReadBack { ids: &ids }).await?;
+        let rows: HashMap<i64, (i64, JobState, DateTime<Utc>)> = rows
             .into_iter()
-            .map(|(id, token, state)| (id, (token, state)))
+            .map(|(id, token, state, now)| (id, (token, state, now)))
             .collect();
         batch.retain_mut(|finish| match rows.get(&finish.id()) {
-            Some(&(token, JobState::Running)) if token == finish.run.fencing_token => {
+            Some(&(token, JobState::Running, _)) if token == finish.run.fencing_token => {
                 finish.not_before = Some(Instant::now() + BUSY_RETRY);
                 true
             }
-            Some(&(token, state))
+            Some(&(token, state, now))
                 if token == finish.run.fencing_token && explains(&self.engine, finish, state) =>
             {
-                conclude(&self.engine, finish, state, Utc::now());
+                conclude(&self.engine, finish, state, now);
                 false
             }
             None if deletes_itself(&self.engine, finish) => {

@@ -90,13 +90,6 @@ impl Flights {
         self.lock().keys().map(|&(id, _)| id).collect()
     }
 
-    /// Tells the runs of a job to stop.
-    pub(super) fn stop_job(&self, id: i64, reason: StopReason) {
-        for (_, flight) in self.lock().iter().filter(|((job, _), _)| *job == id) {
-            flight.stop.fire(reason);
-        }
-    }
-
     pub(super) fn stop_run(&self, id: FlightId, reason: StopReason) {
         if let Some(flight) = self.lock().get(&id) {
             flight.stop.fire(reason);

@@ -13,7 +13,6 @@ use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::StreamExt;
 
 use super::engine::Engine;
-use super::flights::StopReason;
 use super::shutdown::Phase;
 use crate::backoff;
 use crate::error::{Error, ErrorKind};
@@ -145,7 +144,7 @@ async fn probe(engine: &Engine, conn: &mut AsyncPgConnection, own: &str) -> Resu
 fn react(engine: &Engine, channel: &str, payload: &str) {
     if channel == engine.channel {
         engine.wakes.wake(payload);
-    } else if let Ok(job) = payload.parse() {
-        engine.flights.stop_job(job, StopReason::Cancelled);
+    } else if payload != PROBE {
+        engine.cancel_asked.notify_one(); // anybody may send this: the row decides
     }
 }

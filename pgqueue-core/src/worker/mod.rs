@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::select_all;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
 pub use builder::WorkerBuilder;
@@ -53,7 +53,7 @@ const FAREWELL_LIMIT: Duration = Duration::from_secs(5);
 
 /// A worker, ready to run. Build one with [`Worker::builder`].
 ///
-/// It makes five connections of its own (claims, ends, notifications, upkeep, heartbeat) beside the pool that handlers use,
+/// It makes six connections of its own (claims, ends, notifications, upkeep, maintenance, heartbeat) beside the pool that handlers use,
 /// and one OS thread for the heartbeat. It runs on any tokio runtime.
 #[must_use = "a worker does nothing until it runs"]
 pub struct Worker {
@@ -166,6 +166,7 @@ impl Worker {
         let mut link = Link::new(self.connections.clone(), Purpose::Other);
         migrate::check_applied(link.connection().await?).await?;
         let (engine, finished) = self.start(&mut link, until_empty).await?;
+        link.disconnect(); // made anew for the farewell
         tracing::info!(
             worker.id = engine.worker_id(),
             queues = engine
@@ -190,6 +191,7 @@ impl Worker {
             tracing::error!("a loop of the worker has panicked; the worker stops");
             engine.shutdown.stop_now();
         }
+        tasks.end_fetching().await; // what a claim on its way brings is released like the rest
         stop(&engine).await;
         tasks.end().await;
         heartbeat.stop().await;
@@ -237,6 +239,7 @@ impl Worker {
             pulse: Pulse::default(),
             ended_batch: AtomicI64::new(0),
             listening: AtomicBool::new(false),
+            cancel_asked: Notify::new(),
         };
         let (id, channel) = heartbeat::register(&engine, link).await?;
         engine.identity.send_replace(id);
@@ -314,6 +317,21 @@ impl Tasks {
     /// Resolves when a loop has ended although the worker goes on, which only a panic does.
     async fn failed(&mut self) {
         let _ended = select_all(self.loops.iter_mut().chain([&mut self.finisher])).await;
+    }
+
+    /// Waits for the fetch loop, so that nothing is claimed any more.
+    async fn end_fetching(&mut self) {
+        let fetcher = &mut self.loops[0];
+        if !fetcher.is_finished()
+            && tokio::time::timeout(FAREWELL_LIMIT, &mut *fetcher)
+                .await
+                .is_err()
+        {
+            tracing::warn!(
+                "the last claim did not end in time and is aborted; what it took will be rescued"
+            );
+            fetcher.abort();
+        }
     }
 
     /// Waits for the loops, which all end by themselves when the worker stops, but for the finisher.

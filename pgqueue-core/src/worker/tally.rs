@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 use crate::state::JobState;
 use crate::stats::HISTOGRAM_BARS;
 
+/// How long after a minute something may still be counted in it.
+const LATE_MINUTES: i64 = 5;
+
 /// What one ended run counts as.
 #[derive(Debug, Clone)]
 pub(super) struct Count<'a> {
@@ -106,13 +109,15 @@ impl Tally {
         self.changed = true;
     }
 
-    /// Drops all minutes but the newest, after they were stored.
+    /// Drops the minutes that are over for good, after they were stored: a late end may still be counted in the last ones,
+    /// and a minute that starts anew would overwrite what is stored.
     pub(super) fn stored(&mut self) {
         if self.changed {
             return; // counted meanwhile: maybe in an older minute
         }
         if let Some(newest) = self.rows.keys().next_back().map(|(bucket, ..)| *bucket) {
-            self.rows.retain(|(bucket, ..), _| *bucket == newest);
+            self.rows
+                .retain(|(bucket, ..), _| newest - *bucket <= TimeDelta::minutes(LATE_MINUTES));
         }
     }
 
@@ -178,11 +183,11 @@ mod tests {
         let minute: DateTime<Utc> = DateTime::from_timestamp(1_700_000_040, 0).unwrap();
         let mut tally = Tally::default();
         tally.count(minute, &count);
-        tally.count(minute + TimeDelta::seconds(60), &count);
+        tally.count(minute + TimeDelta::seconds(600), &count);
         assert_eq!(tally.changes().unwrap().as_array().unwrap().len(), 2);
         tally.stored();
         assert_eq!(tally.changes(), None);
-        tally.count(minute + TimeDelta::seconds(61), &count);
+        tally.count(minute + TimeDelta::seconds(601), &count);
         let rows = tally.changes().unwrap();
         assert_eq!(
             (rows.as_array().unwrap().len(), &rows[0]["completed"]),

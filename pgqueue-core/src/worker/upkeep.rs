@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::source::{Link, Purpose};
 use crate::sql::{CancelRequests, FlushStats, Reconcile};
 
-/// How often cancellations are asked for where notifications do not arrive.
+/// How often cancellations are asked for while jobs run, besides after each notification: one may be missed.
 const CANCEL_POLL: Duration = Duration::from_secs(1);
 /// How often statistics are stored.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
@@ -20,10 +20,11 @@ const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
 pub(super) async fn keep_up(engine: Arc<Engine>) {
     let mut upkeep = Upkeep::new(engine);
     while upkeep.engine.shutdown.phase() < Phase::Stopping {
-        upkeep
-            .engine
-            .sleep_unless(Phase::Stopping, upkeep.pause())
-            .await;
+        let engine = Arc::clone(&upkeep.engine);
+        tokio::select! {
+            () = engine.sleep_unless(Phase::Stopping, upkeep.pause()) => {}
+            () = engine.cancel_asked.notified() => upkeep.cancel_at = Instant::now(),
+        }
         if let Err(error) = upkeep.round().await {
             tracing::warn!(%error, "the worker's upkeep failed; trying again");
         }
@@ -65,13 +66,7 @@ impl Upkeep {
         let now = Instant::now();
         if self.cancel_at <= now {
             self.ask_for_cancellations().await?;
-            let heard = self.engine.listening.load(Ordering::SeqCst);
-            self.cancel_at = now
-                + if heard {
-                    self.engine.config.poll_interval.max(CANCEL_POLL)
-                } else {
-                    CANCEL_POLL
-                };
+            self.cancel_at = now + CANCEL_POLL;
         }
         if self.reconcile_at <= now {
             self.reconcile().await?;
