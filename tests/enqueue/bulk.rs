@@ -171,7 +171,7 @@ fn one_invalid_job_refuses_the_call_and_is_named_by_its_position() {
     let error = Error::of(&error).unwrap();
     assert_eq!(error.invalid().unwrap().field, "priority");
     assert!(
-        error.to_string().contains("job number 1234 of the call"),
+        error.to_string().contains("jobs[1234] of the call"),
         "{error}"
     );
     assert_eq!(db.jobs().len(), 0);
