@@ -77,7 +77,8 @@ impl Error {
         }))
     }
 
-    pub(crate) fn configuration(message: impl Into<String>) -> Self {
+    /// Makes an error of a setting that cannot work, for crates that build on this one.
+    pub fn configuration(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Configuration, message)
     }
 

@@ -63,6 +63,23 @@ impl From<String> for Source {
     }
 }
 
+impl Source {
+    /// Makes a connection of its own, which the pool does not count, by the pool's manager: with its TLS and set-up. The
+    /// runtime that calls drives it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Connection`] when the server cannot be reached or refuses; [`ErrorKind::Configuration`] for a URL that
+    /// is none.
+    pub async fn connect(&self) -> Result<AsyncPgConnection, Error> {
+        let connections = match &self.0 {
+            Origin::Deadpool(pool) => Connections::Deadpool(pool.clone()),
+            Origin::Bb8(pool) => Connections::Bb8(pool.clone()),
+            Origin::Url(url) => Connections::of(Self::from(url.as_str()), 1)?,
+        };
+        connections.dedicated().await
+    }
+}
+
 /// The worker's two kinds of connection: pooled ones for handlers, and ones of its own.
 #[derive(Clone)]
 pub(crate) enum Connections {

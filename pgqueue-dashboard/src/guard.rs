@@ -1,0 +1,263 @@
+//! What every request passes, outermost: who is it, may a page of elsewhere send this, and the headers of every answer,
+//! those of errors included. It turns problems into pages, or into JSON where a program asked.
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::{HttpMessage as _, HttpResponse};
+
+use crate::access::{Access, Denied, Permissions};
+use crate::dashboard::Dashboard;
+use crate::origin;
+use crate::pages::error::error_page;
+use crate::problem::Problem;
+use crate::visit::{Visit, request_id};
+
+/// Longest path with query.
+const LONGEST_URI: usize = 8 * 1024;
+
+const HEADERS: [(&str, &str); 9] = [
+    (
+        "content-security-policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+         form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "same-origin"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("x-robots-tag", "noindex, nofollow"),
+    (
+        "permissions-policy",
+        "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    ),
+    ("x-accel-buffering", "no"),
+];
+
+pub(crate) async fn guard(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let dashboard = request
+        .app_data::<Dashboard>()
+        .expect("invariant: registered around the guard")
+        .clone();
+    let id = request_id();
+    let base = base(&dashboard, &request);
+    let wants_json = wants_json(&request, &base);
+    let admitted = admit(&dashboard, &request, &base).await;
+    let mut response = match admitted {
+        Err(problem) => {
+            let access = Access::new("", Permissions::empty());
+            let visit = Visit::new(&dashboard, &request, &base, access, &id);
+            request.into_response(tell(&visit, &problem, wants_json))
+        }
+        Ok(access) => {
+            let visit = Visit::new(&dashboard, &request, &base, access, &id);
+            request.extensions_mut().insert(visit.clone());
+            let response = next.call(request).await?.map_into_boxed_body();
+            match response
+                .response()
+                .error()
+                .and_then(|error| error.as_error::<Problem>())
+                .cloned()
+            {
+                Some(problem) => {
+                    let told = tell(&visit, &problem, wants_json);
+                    let (request, _) = response.into_parts();
+                    ServiceResponse::new(request, told)
+                }
+                None => mend(response, &visit, wants_json),
+            }
+        }
+    };
+    add_headers(response.headers_mut(), &id);
+    Ok(response)
+}
+
+/// Gives a page to refusals of actix itself, such as a form that is too long.
+fn mend(
+    response: ServiceResponse<BoxBody>,
+    visit: &Visit,
+    wants_json: bool,
+) -> ServiceResponse<BoxBody> {
+    let Some(error) = response.response().error() else {
+        return response;
+    };
+    let status = response.status();
+    let problem = if status.is_client_error() {
+        Problem::new(
+            status,
+            "That cannot be understood",
+            error.to_string(),
+            "go back, and try it another way",
+        )
+    } else {
+        Problem::internal(&error.to_string())
+    };
+    let (request, _) = response.into_parts();
+    ServiceResponse::new(request, tell(visit, &problem, wants_json))
+}
+
+async fn admit(
+    dashboard: &Dashboard,
+    request: &ServiceRequest,
+    base: &str,
+) -> Result<Access, Problem> {
+    let inner = &dashboard.inner;
+    if request
+        .uri()
+        .path_and_query()
+        .is_some_and(|uri| uri.as_str().len() > LONGEST_URI)
+    {
+        let detail = "the address is longer than 8 KiB";
+        return Err(Problem::new(
+            StatusCode::URI_TOO_LONG,
+            "Too long",
+            detail,
+            "shorten the filter",
+        ));
+    }
+    let path = &request.path()[base_length(request)..];
+    if inner.open_health_checks && matches!(path, "/healthz" | "/readyz") {
+        return Ok(Access::new("health check", Permissions::empty()));
+    }
+    let access = inner.policy.admit(request).await.map_err(denied)?;
+    let safe = matches!(*request.method(), Method::GET | Method::HEAD);
+    let host = request.connection_info().host().to_owned();
+    let script_allowed =
+        path.starts_with("/api/") && request.headers().contains_key(header::AUTHORIZATION);
+    if !safe
+        && !origin::is_ours(
+            request.headers(),
+            &host,
+            &inner.trusted_origins,
+            script_allowed,
+        )
+    {
+        let said = |name| {
+            request
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or("nothing")
+                .to_owned()
+        };
+        return Err(Problem::forbidden(
+            format!(
+                "this form was not sent by a page of this dashboard: its Origin is {}, Sec-Fetch-Site {}, and the server is {host}{base}",
+                said("origin"),
+                said("sec-fetch-site"),
+            ),
+            "if a proxy rewrites Host, name the address that browsers see by `trusted_origin`",
+        ));
+    }
+    Ok(if inner.read_only {
+        access.read_only()
+    } else {
+        access
+    })
+}
+
+fn denied(denied: Denied) -> Problem {
+    match denied {
+        Denied::Unauthenticated => Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "Who are you?",
+            "nobody is signed in, or the password is wrong",
+            "sign in",
+        ),
+        Denied::SignInAt(address) => {
+            Problem::new(StatusCode::SEE_OTHER, "Sign in", address, "sign in")
+        }
+        Denied::Forbidden => Problem::forbidden(
+            "this dashboard is not open to you",
+            "ask who runs it; with `loopback_only` it answers only browsers on its own machine, not through a proxy",
+        ),
+        Denied::TooMany(seconds) => Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "Too many wrong passwords",
+            format!("this address has guessed too often; it may try again in {seconds} s"),
+            "wait, and check the password",
+        )
+        .after(seconds),
+        Denied::Unavailable(cause) => {
+            tracing::error!(cause, "the dashboard's access check failed");
+            Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Cannot tell who you are",
+                "the access check failed",
+                "try again in a moment; the log has the cause",
+            )
+        }
+    }
+}
+
+fn tell(visit: &Visit, problem: &Problem, wants_json: bool) -> HttpResponse {
+    let mut response = HttpResponse::build(problem.status);
+    if let Some(seconds) = problem.retry_after {
+        response.insert_header((header::RETRY_AFTER, seconds));
+    }
+    if problem.status == StatusCode::UNAUTHORIZED && visit.dashboard.uses_passwords() {
+        response.insert_header((
+            header::WWW_AUTHENTICATE,
+            "Basic realm=\"pgqueue\", charset=\"UTF-8\"",
+        ));
+    }
+    if problem.status == StatusCode::SEE_OTHER {
+        return response
+            .insert_header((header::LOCATION, problem.detail.as_str()))
+            .finish();
+    }
+    if wants_json {
+        return response
+            .content_type("application/problem+json")
+            .body(problem.as_json(&visit.request_id).to_string());
+    }
+    error_page(visit, problem, response)
+}
+
+/// Gives the path at which the browser sees the dashboard: of this mount, of which there may be several.
+fn base(dashboard: &Dashboard, request: &ServiceRequest) -> String {
+    match &dashboard.inner.external_base {
+        Some(base) => base.clone(),
+        None => request.path()[..base_length(request)]
+            .trim_end_matches('/')
+            .to_owned(),
+    }
+}
+
+fn base_length(request: &ServiceRequest) -> usize {
+    request
+        .path()
+        .len()
+        .saturating_sub(request.match_info().unprocessed().len())
+}
+
+fn wants_json(request: &ServiceRequest, _base: &str) -> bool {
+    let path = &request.path()[base_length(request)..];
+    let accept = request
+        .headers()
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok());
+    path.starts_with("/api/")
+        || accept.is_some_and(|accept| accept.contains("json") && !accept.contains("text/html"))
+}
+
+fn add_headers(headers: &mut HeaderMap, id: &str) {
+    for (name, value) in HEADERS {
+        headers.insert(
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        );
+    }
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    if let Ok(id) = HeaderValue::from_str(id) {
+        headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
+}

@@ -1,0 +1,5 @@
+//! The pages, one file each: the handler, and what its template shows.
+
+pub(crate) mod error;
+pub(crate) mod overview;
+pub(crate) mod settings;
