@@ -417,6 +417,10 @@ async fn a_queue_that_cannot_exist_is_refused() {
 
     for error in errors {
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        assert!(
+            error.to_string().starts_with("name of the queue"),
+            "{error}"
+        );
     }
 }
 

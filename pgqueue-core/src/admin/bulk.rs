@@ -130,17 +130,7 @@ impl Action {
         }
     }
 
-    /// Says who acts, for the audit; the database session's user by default.
-    pub fn by(mut self, actor: impl Into<String>) -> Self {
-        self.who.actor = Some(actor.into());
-        self
-    }
-
-    /// Says why, for the audit.
-    pub fn because(mut self, reason: impl Into<String>) -> Self {
-        self.who.reason = Some(reason.into());
-        self
-    }
+    says_who!();
 
     /// Acts, on a sync connection.
     ///

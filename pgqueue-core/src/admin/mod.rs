@@ -18,6 +18,23 @@
 //! # Ok(()) }
 //! ```
 
+/// The methods of every action that fill its [`Who`].
+macro_rules! says_who {
+    () => {
+        /// Says who acts, for the audit; the database session's user by default.
+        pub fn by(mut self, actor: impl Into<String>) -> Self {
+            self.who.actor = Some(actor.into());
+            self
+        }
+
+        /// Says why, for the audit.
+        pub fn because(mut self, reason: impl Into<String>) -> Self {
+            self.who.reason = Some(reason.into());
+            self
+        }
+    };
+}
+
 mod bulk;
 mod filter;
 mod queue;
