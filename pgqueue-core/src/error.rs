@@ -13,7 +13,8 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A value of a job is out of its bounds; nothing was sent to the database. See [`Error::invalid`].
+    /// A value of a job is out of its bounds. [`Error::invalid`] measures it, and nothing was sent to the database; only a
+    /// payload over the database's own limit is found there, and has failed the transaction.
     Invalid,
     /// A setting of the worker cannot work; found when it was built.
     Configuration,
@@ -39,7 +40,7 @@ pub enum ErrorKind {
 pub struct Invalid {
     /// Name of the column.
     pub field: &'static str,
-    /// What was measured: bytes of a text, or the number itself.
+    /// What was measured: bytes of a text, levels of nesting, or the number itself.
     pub size: i64,
     /// The bound: the largest value allowed, or the smallest when `size` is below it.
     pub limit: i64,
@@ -108,7 +109,7 @@ impl Error {
         self.0.kind
     }
 
-    /// Names the refused field and its bound, when the kind is [`ErrorKind::Invalid`].
+    /// Names the refused field and its bound, when the kind is [`ErrorKind::Invalid`] and the field was measured here.
     #[must_use]
     pub fn invalid(&self) -> Option<&Invalid> {
         self.0.invalid.as_ref()
@@ -191,11 +192,19 @@ impl From<DieselError> for Error {
     }
 }
 
-/// Replaces "relation does not exist" by the call that makes it exist; every other error passes unchanged.
+/// Replaces "relation does not exist" by the call that makes it exist, and a payload over the database's limit by the
+/// limits to raise; every other error passes unchanged.
 ///
 /// Diesel hides the SQLSTATE and messages are translated, but an unknown relation, column or function is the only
 /// unclassified error that names one of ours and points into the statement.
 pub(crate) fn explain(error: DieselError) -> DieselError {
+    if let DieselError::DatabaseError(DatabaseErrorKind::CheckViolation, info) = &error
+        && info.constraint_name() == Some("pgqueue_jobs_payload_size")
+    {
+        let message = "payload of the job is larger than this database allows: store the data in a table and enqueue its \
+                       key, or raise pgqueue.payload_limit in the database (1048576 bytes if it is not set), as payload_limit of the job was";
+        return Error::new(ErrorKind::Invalid, message).caused(error).into();
+    }
     let missing = match &error {
         DieselError::DatabaseError(DatabaseErrorKind::Unknown, info) => {
             info.statement_position().is_some() && info.message().contains("pgqueue_")

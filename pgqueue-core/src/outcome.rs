@@ -73,8 +73,10 @@ impl Outcome {
     }
 
     /// Completes the job and keeps `output` with it, if it has at most 1 MiB and `complete_in` was not called.
-    pub fn output(output: impl Into<Value>) -> Self {
-        Self(completed(output.into()))
+    ///
+    /// An `output` that serde cannot turn into JSON fails the run.
+    pub fn output(output: impl Serialize) -> Self {
+        Self(completed(output))
     }
 
     /// Puts the job back to pending for `wait`, a century at most, without costing an attempt.
@@ -115,12 +117,8 @@ impl<T: Serialize + Send + 'static, E: Into<BoxError> + Send + 'static> HandlerR
     for Result<T, E>
 {
     fn into_outcome(self) -> Outcome {
-        match self.map(|output| serde_json::to_value(output)) {
-            Ok(Ok(output)) => Outcome(completed(output)),
-            Ok(Err(cause)) => Outcome(Ending::Failed(Failure::new(
-                "error",
-                &format!("the handler's output cannot be written as JSON: {cause}"),
-            ))),
+        match self {
+            Ok(output) => Outcome(completed(output)),
             Err(error) => Outcome(failed(error.into())),
         }
     }
@@ -135,7 +133,14 @@ impl<E: Into<BoxError> + Send + 'static> HandlerResult for Result<Outcome, E> {
 /// Largest output kept, in bytes of its JSON.
 const OUTPUT_LIMIT: usize = 1 << 20;
 
-fn completed(output: Value) -> Ending {
+fn completed(output: impl Serialize) -> Ending {
+    let output = match serde_json::to_value(output) {
+        Ok(output) => output,
+        Err(cause) => {
+            let message = format!("the handler's output cannot be written as JSON: {cause}");
+            return Ending::Failed(Failure::new("error", &message));
+        }
+    };
     let size = if output.is_null() {
         0
     } else {
@@ -214,6 +219,21 @@ mod tests {
     fn a_text_with_nul_or_of_ten_mebibytes_becomes_storable() {
         assert_eq!(storable("a\0b"), "a\u{fffd}b");
         assert!(storable(&"é".repeat(10 << 20)).len() <= TEXT_LIMIT);
+    }
+
+    #[test]
+    fn an_output_is_whatever_serde_writes_as_json() {
+        #[derive(Serialize)]
+        struct Sent {
+            to: &'static str,
+        }
+
+        let struct_of_ours = Outcome::output(Sent { to: "a" }).0;
+        let json = Outcome::output(serde_json::json!({"to": "a"})).0;
+        let not_json = Outcome::output(std::collections::BTreeMap::from([(vec![1], 1)])).0;
+
+        assert_eq!(struct_of_ours, json);
+        assert!(matches!(not_json, Ending::Failed(_)), "{not_json:?}");
     }
 
     #[test]

@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeZone, Utc};
 use diesel::prelude::*;
-use diesel::result::DatabaseErrorKind::CheckViolation;
-use diesel::result::Error as DieselError;
 use diesel_async::AsyncConnection;
 use pgqueue_core::{Error, ErrorKind, NewJob, enqueue_all, enqueue_all_async};
 use pgqueue_suite::TestDatabase;
@@ -266,6 +264,74 @@ fn a_payload_that_only_postgresql_prints_at_length_is_refused_before_the_table_d
     );
 }
 
+/// Checks that an error names the payload and both limits.
+fn assert_over_the_databases_limit(error: &diesel::result::Error) {
+    let error = Error::of(error).expect("an error of ours");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    let message = error.to_string();
+    for part in [
+        "payload of the job",
+        "pgqueue.payload_limit in the database",
+        "payload_limit of the job",
+    ] {
+        assert!(message.contains(part), "{message:?} does not name {part}");
+    }
+}
+
+#[tokio::test]
+async fn a_payload_over_the_databases_own_limit_is_a_typed_error_on_every_path() {
+    let db = TestDatabase::migrated();
+    let (mut sync, mut asynchronous) = (db.sync(), db.asynchronous().await);
+    let large = || text_of(2 * MIB).payload_limit(4 * MIB);
+
+    let refused = [
+        large().enqueue(&mut sync).unwrap_err(),
+        large().enqueue_async(&mut asynchronous).await.unwrap_err(),
+        enqueue_all(&mut sync, [large()]).unwrap_err(),
+        enqueue_all_async(&mut asynchronous, [large()])
+            .await
+            .unwrap_err(),
+    ];
+
+    refused.iter().for_each(assert_over_the_databases_limit);
+    assert_eq!(db.jobs().len(), 0);
+}
+
+#[test]
+fn a_payload_is_as_deep_as_can_be_read_back_and_no_deeper() {
+    let db = TestDatabase::migrated();
+    let nested = |levels| (1..levels).fold(json!([]), |inner, _| json!({ "in": inner }));
+
+    let id = NewJob::new("email", nested(127))
+        .enqueue(&mut db.sync())
+        .unwrap()
+        .id;
+    db.execute("UPDATE pgqueue_jobs SET metadata = jsonb_build_object('one deeper', payload)");
+
+    let row = db.job(id);
+    assert_eq!(row.payload, nested(127));
+    assert!(
+        row.metadata.unwrap().is_string(),
+        "128 levels cannot be read"
+    );
+    let deeper = [
+        (NewJob::new("email", nested(128)), "payload", 128),
+        (NewJob::new("email", nested(500)), "payload", 500),
+        (job("email").metadata("deep", nested(127)), "metadata", 128),
+    ];
+    for (deeper, field, levels) in deeper {
+        let alone = deeper.clone().enqueue(&mut db.sync()).unwrap_err();
+        let bulk = enqueue_all(&mut db.sync(), [deeper]).unwrap_err();
+        for error in [alone, bulk] {
+            let invalid = Error::of(&error).unwrap().invalid().unwrap();
+            assert_eq!(
+                (invalid.field, invalid.size, invalid.limit),
+                (field, levels, 127)
+            );
+        }
+    }
+}
+
 #[test]
 fn a_larger_payload_needs_the_limit_of_the_job_and_of_the_database() {
     let db = TestDatabase::migrated();
@@ -275,12 +341,7 @@ fn a_larger_payload_needs_the_limit_of_the_job_and_of_the_database() {
     db.execute("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET pgqueue.payload_limit = %L', current_database(), 4194304); END $$");
     let after = large().enqueue(&mut db.sync());
 
-    match before {
-        DieselError::DatabaseError(CheckViolation, info) => {
-            assert_eq!(info.constraint_name(), Some("pgqueue_jobs_payload_size"));
-        }
-        other => panic!("not refused by a CHECK: {other}"),
-    }
+    assert_over_the_databases_limit(&before);
     assert!(after.unwrap().inserted);
     let beyond = text_of(4 * MIB + 1)
         .payload_limit(4 * MIB)

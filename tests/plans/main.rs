@@ -10,6 +10,7 @@
     reason = "a helper that unwraps fails with the line to look at, as a test does"
 )]
 
+mod actions;
 mod claim;
 mod load;
 mod meter;

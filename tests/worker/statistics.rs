@@ -137,6 +137,15 @@ async fn pauses_and_workers_are_shown_with_queues_that_have_no_job() {
 }
 
 #[tokio::test]
+async fn a_queue_that_was_resumed_and_has_nothing_else_is_not_shown() {
+    let db = TestDatabase::migrated();
+    admin::pause("mail").run(&mut db.sync()).unwrap();
+    admin::resume("mail").run(&mut db.sync()).unwrap();
+
+    assert_eq!(stats::queues(&mut db.sync()).unwrap(), []);
+}
+
+#[tokio::test]
 async fn kinds_tell_how_runs_ended_once_the_worker_has_stored_its_counts() {
     let db = TestDatabase::migrated();
     let handler = async |job: RawJob, _| match job.payload.as_str() {

@@ -1,21 +1,20 @@
-//! Actions on jobs, one or many: a walk over what matches, 500 a statement, in the order of an index.
+//! Actions on jobs, one or many: a walk over what matches, a few hundred a statement, each in the order of an index.
+
+use std::collections::VecDeque;
 
 use chrono::{DateTime, Utc};
 use diesel::connection::LoadConnection;
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{BigInt, Jsonb, Nullable, Text, Timestamptz};
 use diesel_async::AsyncConnectionCore;
-use serde_json::Value;
 
+use super::step::{Course, Place, Step, Stride};
+use super::verb::Verb;
 use super::{Done, Filter, SkipReason, Skipped, Who};
 use crate::error::{Error, ErrorKind};
 use crate::sql::ReadBack;
 use crate::state::JobState;
 
-/// Jobs a statement: its locks last tens of milliseconds.
-const BATCH: i64 = 500;
 /// Most skipped jobs that are named.
 const SKIPPED_LIMIT: usize = 1000;
 
@@ -49,78 +48,6 @@ pub struct Action {
     who: Who,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verb {
-    Requeue,
-    Cancel,
-    Purge,
-    RunNow,
-}
-
-impl Verb {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Requeue => "requeue",
-            Self::Cancel => "cancel",
-            Self::Purge => "purge",
-            Self::RunNow => "run_now",
-        }
-    }
-
-    /// The states that it is for when the filter names none.
-    fn usual_states(self) -> &'static [JobState] {
-        match self {
-            Self::Requeue | Self::Purge => &[JobState::Dead],
-            Self::Cancel => &[JobState::Pending, JobState::Running],
-            Self::RunNow => &[JobState::Pending],
-        }
-    }
-
-    /// The states that a filter or an id may choose.
-    fn states(self) -> &'static [JobState] {
-        match self {
-            Self::Requeue | Self::Purge => {
-                &[JobState::Completed, JobState::Cancelled, JobState::Dead]
-            }
-            Self::Cancel | Self::RunNow => self.usual_states(),
-        }
-    }
-
-    /// The order of the walk: of the index that has the rows in these states.
-    fn place(self) -> &'static str {
-        match self {
-            Self::Requeue | Self::Purge => "j.finished_at",
-            Self::Cancel | Self::RunNow => "j.created_at",
-        }
-    }
-
-    /// Changes the rows of `chosen`, answering `id` and `answer`.
-    fn statement(self) -> &'static str {
-        match self {
-            Self::Requeue => {
-                "SELECT r.id, r.answer FROM pgqueue_requeue(ARRAY(SELECT chosen.id FROM chosen)) AS r"
-            }
-            Self::Purge => {
-                "DELETE FROM pgqueue_jobs AS j WHERE j.id = ANY (ARRAY(SELECT chosen.id FROM chosen)) \
-                 RETURNING j.id, 'purge'::text AS answer"
-            }
-            Self::RunNow => {
-                "UPDATE pgqueue_jobs AS j SET run_at = now() \
-                 WHERE j.id = ANY (ARRAY(SELECT chosen.id FROM chosen)) RETURNING j.id, 'run_now'::text AS answer"
-            }
-            Self::Cancel => {
-                "UPDATE pgqueue_jobs AS j \
-                 SET state = CASE WHEN j.state = 'pending' THEN 'cancelled' ELSE j.state END, \
-                 finished_at = CASE WHEN j.state = 'pending' THEN now() END, \
-                 cancel_requested_at = CASE WHEN j.state = 'running' THEN coalesce(j.cancel_requested_at, now()) END \
-                 WHERE j.id = ANY (ARRAY(SELECT chosen.id FROM chosen)) \
-                 RETURNING j.id, CASE WHEN j.state = 'cancelled' THEN 'cancel' ELSE \
-                 'requested' || coalesce(pg_notify(pgqueue_channel() || '.' || j.claimed_by, j.id::text)::text, '') END AS answer"
-            }
-        }
-    }
-}
-
 impl Action {
     fn new(verb: Verb, filter: Filter) -> Self {
         Self {
@@ -130,17 +57,7 @@ impl Action {
         }
     }
 
-    /// Says who acts, for the audit; the database session's user by default.
-    pub fn by(mut self, actor: impl Into<String>) -> Self {
-        self.who.actor = Some(actor.into());
-        self
-    }
-
-    /// Says why, for the audit.
-    pub fn because(mut self, reason: impl Into<String>) -> Self {
-        self.who.reason = Some(reason.into());
-        self
-    }
+    says_who!();
 
     /// Acts, on a sync connection.
     ///
@@ -150,7 +67,7 @@ impl Action {
     pub fn run<C: LoadConnection<Backend = Pg>>(self, conn: &mut C) -> Result<Done, Error> {
         let mut walk = Walk::new(self)?;
         while let Some(step) = walk.next_step() {
-            walk.absorb(&RunQueryDsl::load(step, conn)?);
+            walk.absorb(RunQueryDsl::get_result(step, conn)?);
         }
         if let Some(ids) = walk.unanswered() {
             walk.explain(&ids, &RunQueryDsl::load(ReadBack { ids: &ids }, conn)?);
@@ -171,7 +88,7 @@ impl Action {
     ) -> Result<Done, Error> {
         let mut walk = Walk::new(self)?;
         while let Some(step) = walk.next_step() {
-            walk.absorb(&diesel_async::RunQueryDsl::load(step, conn).await?);
+            walk.absorb(diesel_async::RunQueryDsl::get_result(step, conn).await?);
         }
         if let Some(ids) = walk.unanswered() {
             walk.explain(
@@ -183,14 +100,12 @@ impl Action {
     }
 }
 
-/// A row of a step: id, its place in the walk, what was done (null: nothing, it went away), the step's time.
-type Row = (i64, DateTime<Utc>, Option<String>, DateTime<Utc>);
-
 struct Walk {
     action: Action,
-    after: Option<(DateTime<Utc>, i64)>,
+    /// What is still to be walked; the front is where it is now.
+    courses: VecDeque<Course>,
+    after: Option<Place>,
     cutoff: Option<DateTime<Utc>>,
-    more: bool,
     answered: Vec<i64>,
     done: Done,
 }
@@ -213,34 +128,30 @@ impl Walk {
             return Err(Error::new(ErrorKind::Invalid, message));
         }
         Ok(Self {
+            courses: action.verb.courses(&action.filter).into(),
             action,
             after: None,
             cutoff: None,
-            more: true,
             answered: Vec::new(),
             done: Done::default(),
         })
     }
 
     fn next_step(&self) -> Option<Step> {
-        self.more.then(|| Step {
+        Some(Step {
             verb: self.action.verb,
-            filter: self.action.filter.clone(),
-            actor: self.action.who.actor.clone(),
-            reason: self.action.who.reason.clone(),
+            course: *self.courses.front()?,
             details: self.action.filter.described(),
-            after_place: self.after.map(|(place, _)| place),
-            after_id: self.after.map(|(_, id)| id),
+            filter: self.action.filter.clone(),
+            who: self.action.who.clone(),
+            after: self.after.clone(),
             cutoff: self.cutoff,
         })
     }
 
-    fn absorb(&mut self, rows: &[Row]) {
-        self.more = i64::try_from(rows.len()).unwrap_or(0) >= BATCH;
-        for (id, place, answer, now) in rows {
-            self.after = self.after.max(Some((*place, *id)));
-            self.cutoff = self.cutoff.or(Some(*now));
-            self.answered.push(*id);
+    fn absorb(&mut self, stride: Stride) {
+        self.cutoff = self.cutoff.or(Some(stride.now));
+        for (id, answer) in stride.ids.iter().zip(&stride.answers) {
             match answer.as_deref() {
                 Some("conflict") => self.skip(*id, SkipReason::Conflict),
                 Some("busy") => self.skip(*id, SkipReason::Busy),
@@ -250,8 +161,12 @@ impl Walk {
                 Some(_) => self.done.changed += 1,
             }
         }
-        if self.action.filter.ids.is_none() {
-            self.answered.clear();
+        if self.action.filter.ids.is_some() {
+            self.answered.extend(&stride.ids);
+        }
+        self.after = self.courses.front().and_then(|course| stride.next(*course));
+        if self.after.is_none() {
+            self.courses.pop_front();
         }
     }
 
@@ -275,7 +190,8 @@ impl Walk {
                 None => SkipReason::Missing,
                 // A job that is due already is not one to hurry.
                 Some((_, _, state, _))
-                    if self.action.verb != Verb::RunNow && self.action.states().contains(state) =>
+                    if self.action.verb != Verb::RunNow
+                        && self.action.verb.states().contains(state) =>
                 {
                     SkipReason::Busy
                 }
@@ -289,93 +205,5 @@ impl Walk {
         if self.done.skipped.len() < SKIPPED_LIMIT {
             self.done.skipped.push(Skipped { id, reason });
         }
-    }
-}
-
-impl Action {
-    fn states(&self) -> &'static [JobState] {
-        states(self.verb, &self.filter)
-    }
-}
-
-/// Ids name their jobs whatever the state, as far as the verb goes; a filter without a state means the usual ones.
-fn states(verb: Verb, filter: &Filter) -> &'static [JobState] {
-    if filter.state.is_some() || filter.ids.is_some() {
-        verb.states()
-    } else {
-        verb.usual_states()
-    }
-}
-
-/// One statement of a walk.
-#[derive(Debug)]
-struct Step {
-    verb: Verb,
-    filter: Filter,
-    actor: Option<String>,
-    reason: Option<String>,
-    details: Value,
-    after_place: Option<DateTime<Utc>>,
-    after_id: Option<i64>,
-    cutoff: Option<DateTime<Utc>>,
-}
-
-impl QueryId for Step {
-    type QueryId = ();
-    const HAS_STATIC_QUERY_ID: bool = false; // its text depends on the conditions
-}
-
-impl Query for Step {
-    type SqlType = (BigInt, Timestamptz, Nullable<Text>, Timestamptz);
-}
-
-impl<C> RunQueryDsl<C> for Step {}
-
-impl QueryFragment<Pg> for Step {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        // The host's session plans it: a plan kept from when the table was small would scan it.
-        out.unsafe_to_cache_prepared();
-        let place = self.verb.place();
-        out.push_sql("WITH chosen AS MATERIALIZED (SELECT j.id, ");
-        out.push_sql(place);
-        out.push_sql(" AS place FROM pgqueue_jobs AS j WHERE ");
-        out.push_sql(place);
-        out.push_sql(" <= coalesce(");
-        out.push_bind_param::<Nullable<Timestamptz>, _>(&self.cutoff)?;
-        out.push_sql(", now())");
-        if let (Some(after_place), Some(after_id)) = (&self.after_place, &self.after_id) {
-            out.push_sql(" AND (");
-            out.push_sql(place);
-            out.push_sql(", j.id) > (");
-            out.push_bind_param::<Timestamptz, _>(after_place)?;
-            out.push_sql(", ");
-            out.push_bind_param::<BigInt, _>(after_id)?;
-            out.push_sql(")");
-        }
-        self.filter
-            .push_conditions(states(self.verb, &self.filter), &mut out)?;
-        if self.verb == Verb::RunNow {
-            out.push_sql(" AND j.run_at > now()"); // a due job keeps its place in the line
-        }
-        out.push_sql(" ORDER BY ");
-        out.push_sql(place);
-        out.push_sql(", j.id LIMIT 500 FOR UPDATE SKIP LOCKED), changed AS MATERIALIZED (");
-        out.push_sql(self.verb.statement());
-        out.push_sql(
-            "), audit AS (INSERT INTO pgqueue_audit (job_id, jobs, actor, action, reason, details) \
-             SELECT CASE WHEN count(*) = 1 THEN min(c.id) END, count(*), coalesce(",
-        );
-        out.push_bind_param::<Nullable<Text>, _>(&self.actor)?;
-        out.push_sql(", session_user), '");
-        out.push_sql(self.verb.name());
-        out.push_sql("', ");
-        out.push_bind_param::<Nullable<Text>, _>(&self.reason)?;
-        out.push_sql(", ");
-        out.push_bind_param::<Jsonb, _>(&self.details)?;
-        out.push_sql(
-            " FROM changed AS c WHERE c.answer NOT IN ('conflict', 'busy', 'missing', 'state') HAVING count(*) > 0) \
-             SELECT chosen.id, chosen.place, changed.answer, now() FROM chosen LEFT JOIN changed USING (id)",
-        );
-        Ok(())
     }
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::AstPass;
-use diesel::sql_types::{Array, BigInt, Text, Timestamptz};
+use diesel::sql_types::{Text, Timestamptz};
 use serde_json::{Map, Value, json};
 
 use crate::state::JobState;
@@ -19,11 +19,11 @@ use crate::state::JobState;
 pub struct Filter {
     pub(super) ids: Option<Vec<i64>>,
     pub(super) state: Option<JobState>,
-    queue: Option<String>,
+    pub(super) queue: Option<String>,
     kind: Option<String>,
     error_contains: Option<String>,
     created_before: Option<DateTime<Utc>>,
-    finished_before: Option<DateTime<Utc>>,
+    pub(super) finished_before: Option<DateTime<Utc>>,
 }
 
 impl From<i64> for Filter {
@@ -86,44 +86,17 @@ impl Filter {
         self
     }
 
-    /// Writes the conditions on `j`, each with `AND` before it. States are literals: a bound one hides partial indexes.
-    pub(super) fn push_conditions<'b>(
-        &'b self,
-        states: &'static [JobState],
-        out: &mut AstPass<'_, 'b, Pg>,
-    ) -> QueryResult<()> {
-        out.push_sql(" AND j.state IN (");
-        for (position, state) in states
-            .iter()
-            .filter(|state| self.state.is_none_or(|only| only == **state))
-            .enumerate()
-        {
-            out.push_sql(if position == 0 { "'" } else { ", '" });
-            out.push_sql(state.name());
-            out.push_sql("'");
-        }
-        out.push_sql(")");
-        push::<Array<BigInt>, _>(" AND j.id = ANY (", self.ids.as_ref(), ")", out)?;
-        push::<Text, _>(" AND j.queue = ", self.queue.as_ref(), "", out)?;
-        push::<Text, _>(" AND j.kind = ", self.kind.as_ref(), "", out)?;
-        push::<Text, _>(
-            " AND strpos(lower(j.errors::text), lower(",
-            self.error_contains.as_ref(),
-            ")) > 0",
-            out,
-        )?;
-        push::<Timestamptz, _>(
-            " AND j.created_at < ",
-            self.created_before.as_ref(),
-            "",
-            out,
-        )?;
-        push::<Timestamptz, _>(
-            " AND j.finished_at < ",
-            self.finished_before.as_ref(),
-            "",
-            out,
-        )
+    /// Writes the conditions on `j` that no index serves, each with `AND` before it; the dearest last.
+    pub(super) fn push_conditions<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        let Self { queue, kind, .. } = self;
+        push::<Text, _>(" AND j.queue = ", queue.as_ref(), "", out)?;
+        push::<Text, _>(" AND j.kind = ", kind.as_ref(), "", out)?;
+        let created = self.created_before.as_ref();
+        push::<Timestamptz, _>(" AND j.created_at < ", created, "", out)?;
+        let finished = self.finished_before.as_ref();
+        push::<Timestamptz, _>(" AND j.finished_at < ", finished, "", out)?;
+        let before = " AND strpos(lower(j.errors::text), lower(";
+        push::<Text, _>(before, self.error_contains.as_ref(), ")) > 0", out)
     }
 
     /// Tells whether any state is left for an action that is for `states`.
@@ -163,7 +136,8 @@ impl Filter {
     }
 }
 
-fn push<'b, T, U>(
+/// Writes a condition with its value, if it is set.
+pub(super) fn push<'b, T, U>(
     before: &str,
     value: Option<&'b U>,
     after: &str,

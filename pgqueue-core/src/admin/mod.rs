@@ -3,7 +3,8 @@
 //! Every action is a guarded statement: it changes only rows that are in the state it is meant for, counts what it
 //! changed, says what it skipped and why, and writes its row into `pgqueue_audit` in the same transaction. Actions on
 //! many jobs go in statements of 500, each a transaction of its own unless you are in one, and cover what matched when
-//! they began: jobs that die meanwhile are not swept in.
+//! they began: jobs that die meanwhile, or are enqueued, are not swept in. No statement looks at more than 5,000 jobs, so
+//! none is slow, however many there are and however few match; nor does it stop at a job that another transaction holds.
 //!
 //! ```no_run
 //! use pgqueue_core::admin::{self, Filter};
@@ -18,9 +19,28 @@
 //! # Ok(()) }
 //! ```
 
+/// The methods of every action that fill its [`Who`].
+macro_rules! says_who {
+    () => {
+        /// Says who acts, for the audit; the database session's user by default.
+        pub fn by(mut self, actor: impl Into<String>) -> Self {
+            self.who.actor = Some(actor.into());
+            self
+        }
+
+        /// Says why, for the audit.
+        pub fn because(mut self, reason: impl Into<String>) -> Self {
+            self.who.reason = Some(reason.into());
+            self
+        }
+    };
+}
+
 mod bulk;
 mod filter;
 mod queue;
+mod step;
+mod verb;
 
 pub use bulk::{Action, cancel, purge, requeue, run_now};
 pub use filter::Filter;

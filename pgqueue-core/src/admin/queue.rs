@@ -5,7 +5,7 @@ use diesel::pg::Pg;
 use diesel_async::AsyncConnectionCore;
 
 use super::Who;
-use crate::enqueue::check_name;
+use crate::enqueue::check_queue_name;
 use crate::error::Error;
 use crate::sql::{Pause, Resume};
 
@@ -37,24 +37,14 @@ pub struct QueueAction {
 }
 
 impl QueueAction {
-    /// Says who acts, for the audit; the database session's user by default.
-    pub fn by(mut self, actor: impl Into<String>) -> Self {
-        self.who.actor = Some(actor.into());
-        self
-    }
-
-    /// Says why, for the audit.
-    pub fn because(mut self, reason: impl Into<String>) -> Self {
-        self.who.reason = Some(reason.into());
-        self
-    }
+    says_who!();
 
     /// Acts, on a sync connection; false: the queue was so already.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for a name that no queue can have; errors of the database.
     pub fn run<C: LoadConnection<Backend = Pg>>(self, conn: &mut C) -> Result<bool, Error> {
-        check_name("queue", &self.queue)?;
+        check_queue_name(&self.queue)?;
         let changed: Vec<String> = if self.pauses {
             diesel::RunQueryDsl::load(self.pause(), conn)?
         } else {
@@ -74,7 +64,7 @@ impl QueueAction {
         self,
         conn: &mut C,
     ) -> Result<bool, Error> {
-        check_name("queue", &self.queue)?;
+        check_queue_name(&self.queue)?;
         let changed: Vec<String> = if self.pauses {
             diesel_async::RunQueryDsl::load(self.pause(), conn).await?
         } else {

@@ -25,7 +25,7 @@ use futures_util::future::MapErr;
 use serde_json::{Map, Value};
 
 pub use bulk::{enqueue_all, enqueue_all_async};
-pub(crate) use validate::check_name;
+pub(crate) use validate::{check_name, check_queue_name};
 
 use crate::error::{Error, explain};
 use crate::job::Job;
@@ -50,7 +50,9 @@ pub struct Enqueued {
 
 /// A job to be enqueued, with all its settings.
 ///
-/// It is a Diesel query that answers [`Enqueued`], and also [`Insertable`] into `pgqueue_jobs`.
+/// It is a Diesel query that answers [`Enqueued`], and also [`Insertable`] into `pgqueue_jobs`. An insert does without the
+/// checks of [`validate`](Self::validate): what is out of bounds meets the table's named `CHECK`s, a unique key that is
+/// taken is a unique violation, either fails the transaction, and a payload nested too deeply is found by the worker.
 ///
 /// | setting | default |
 /// |---|---|
@@ -188,7 +190,9 @@ impl NewJob {
 
     /// Sets the largest payload, in bytes of its JSON as PostgreSQL prints it; 1 MiB by default.
     ///
-    /// The table has the same default: to store more, also `ALTER DATABASE … SET pgqueue.payload_limit = '4194304'`.
+    /// The table has the same default: to store more, also `ALTER DATABASE … SET pgqueue.payload_limit = '4194304'`. A payload
+    /// within the one limit and over the other is [`ErrorKind::Invalid`](crate::ErrorKind::Invalid), too, but has failed
+    /// the transaction.
     pub fn payload_limit(mut self, bytes: usize) -> Self {
         self.payload_limit = bytes;
         self

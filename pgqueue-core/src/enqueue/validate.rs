@@ -14,6 +14,8 @@ pub(super) const PAYLOAD_LIMIT: usize = 1 << 20;
 const NAME_LIMIT: usize = 128;
 /// Longest unique key in bytes: an index row has at most 2,700.
 const KEY_LIMIT: usize = 512;
+/// Deepest JSON: `serde_json` reads no more levels, so a job that has them would be dead at its first claim.
+const DEPTH_LIMIT: usize = 127;
 /// Longest wait: 100 years. What is meant as "never" is a mistake, and PostgreSQL's clock ends.
 const DELAY_LIMIT: u64 = 100 * 366 * 86_400;
 
@@ -24,7 +26,7 @@ pub(super) fn check(job: &NewJob) -> Result<&Value, Error> {
     check_range("priority", job.priority.into(), 0, 9)?;
     check_range("max_retries", job.max_retries.into(), 0, 1000)?;
     if let Some(key) = &job.unique_key {
-        check_text("unique_key", key, KEY_LIMIT)?;
+        check_text("unique_key", "unique_key of the job", key, KEY_LIMIT)?;
     }
     if let Some(timeout) = job.timeout {
         let seconds = timeout
@@ -51,10 +53,15 @@ pub(super) fn check(job: &NewJob) -> Result<&Value, Error> {
 }
 
 pub(crate) fn check_name(field: &'static str, name: &str) -> Result<(), Error> {
-    check_text(field, name, NAME_LIMIT)
+    check_text(field, &format!("{field} of the job"), name, NAME_LIMIT)
 }
 
-fn check_text(field: &'static str, text: &str, limit: usize) -> Result<(), Error> {
+/// Checks the name of a queue that is meant itself, whatever its jobs.
+pub(crate) fn check_queue_name(name: &str) -> Result<(), Error> {
+    check_text("queue", "name of the queue", name, NAME_LIMIT)
+}
+
+fn check_text(field: &'static str, called: &str, text: &str, limit: usize) -> Result<(), Error> {
     if text.is_empty() {
         let invalid = Invalid {
             field,
@@ -63,7 +70,7 @@ fn check_text(field: &'static str, text: &str, limit: usize) -> Result<(), Error
         };
         return Err(Error::out_of_bounds(
             invalid,
-            format!("{field} of the job is empty: give it 1 to {limit} bytes"),
+            format!("{called} is empty: give it 1 to {limit} bytes"),
         ));
     }
     if text.len() > limit {
@@ -76,13 +83,18 @@ fn check_text(field: &'static str, text: &str, limit: usize) -> Result<(), Error
         return Err(Error::out_of_bounds(
             invalid,
             format!(
-                "{field} {start:?}… of the job has {} bytes: at most {limit} are allowed",
+                "{called}, {start:?}…, has {} bytes: at most {limit} are allowed",
                 text.len()
             ),
         ));
     }
     if let Some(at) = text.find('\0') {
-        return Err(nul(field, &format!("at byte {at}"), length(text.len())));
+        return Err(nul(
+            field,
+            called,
+            &format!("at byte {at}"),
+            length(text.len()),
+        ));
     }
     Ok(())
 }
@@ -103,8 +115,21 @@ fn check_range(field: &'static str, value: i64, least: i64, most: i64) -> Result
 }
 
 fn check_json(field: &'static str, json: &Value, limit: usize) -> Result<(), Error> {
+    let called = format!("{field} of the job");
+    let depth = depth(json); // first: what comes after it calls itself once a level
+    if depth > DEPTH_LIMIT {
+        let invalid = Invalid {
+            field,
+            size: length(depth),
+            limit: length(DEPTH_LIMIT),
+        };
+        let message = format!(
+            "{called} is nested {depth} levels deep: at most {DEPTH_LIMIT} can be read back"
+        );
+        return Err(Error::out_of_bounds(invalid, message));
+    }
     if has_nul(json) {
-        return Err(nul(field, "in a text or a name", 0));
+        return Err(nul(field, &called, "in a text or a name", 0));
     }
     let size = printed_size(json);
     if size <= limit {
@@ -122,6 +147,23 @@ fn check_json(field: &'static str, json: &Value, limit: usize) -> Result<(), Err
     ))
 }
 
+/// Counts the lists and objects around the innermost value.
+fn depth(json: &Value) -> usize {
+    let mut deepest = 0;
+    let mut open = vec![(json, 1)];
+    while let Some((json, level)) = open.pop() {
+        let inner: &mut dyn Iterator<Item = &Value> = match json {
+            Value::Array(items) => &mut items.iter(),
+            Value::Object(entries) => &mut entries.values(),
+            _ => continue,
+        };
+        deepest = deepest.max(level);
+        let nested = inner.filter(|json| json.is_array() || json.is_object());
+        open.extend(nested.map(|json| (json, level + 1)));
+    }
+    deepest
+}
+
 fn has_nul(json: &Value) -> bool {
     match json {
         Value::String(text) => text.contains('\0'),
@@ -133,16 +175,14 @@ fn has_nul(json: &Value) -> bool {
     }
 }
 
-fn nul(field: &'static str, place: &str, size: i64) -> Error {
+fn nul(field: &'static str, called: &str, place: &str, size: i64) -> Error {
     Error::out_of_bounds(
         Invalid {
             field,
             size,
             limit: 0,
         },
-        format!(
-            "{field} of the job has a NUL character {place}, which PostgreSQL cannot store: remove it"
-        ),
+        format!("{called} has a NUL character {place}, which PostgreSQL cannot store: remove it"),
     )
 }
 

@@ -26,7 +26,7 @@ WITH RECURSIVE waiting(queue) AS (
     UNION
     SELECT d.queue FROM dead AS d
     UNION
-    SELECT q.name FROM pgqueue_queues AS q
+    SELECT q.name FROM pgqueue_queues AS q WHERE q.paused_at IS NOT NULL
     UNION
     SELECT jsonb_object_keys(w.queues) FROM pgqueue_workers AS w
 )

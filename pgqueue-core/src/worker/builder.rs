@@ -138,6 +138,8 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
     }
 
     /// Serves a queue with a concurrency of its own, within the worker's.
+    ///
+    /// Without it the queues of typed jobs ([`Job::QUEUE`](crate::Job::QUEUE)) are served, and `default` for kinds named by a text.
     pub fn queue(mut self, queue: impl Into<String>, concurrency: usize) -> Self {
         self.queues.push(Lane {
             queue: queue.into(),
