@@ -47,6 +47,11 @@ impl Engine {
         *self.identity.borrow()
     }
 
+    /// Gives the names of the served queues, in the order of the lanes.
+    pub(super) fn queues(&self) -> Vec<String> {
+        self.lanes.iter().map(|lane| lane.queue.clone()).collect()
+    }
+
     pub(super) fn is_running(&self) -> bool {
         self.shutdown.is_running()
     }

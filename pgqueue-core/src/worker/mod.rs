@@ -13,6 +13,7 @@ mod fetch;
 mod finish;
 mod flights;
 mod heartbeat;
+mod lanes;
 mod listener;
 pub(crate) mod next_move;
 pub(crate) mod registry;
@@ -169,12 +170,7 @@ impl Worker {
         link.disconnect(); // made anew for the farewell
         tracing::info!(
             worker.id = engine.worker_id(),
-            queues = engine
-                .lanes
-                .iter()
-                .map(|lane| lane.queue.as_str())
-                .collect::<Vec<_>>()
-                .join(","),
+            queues = engine.queues().join(","),
             kinds = engine.kinds.len(),
             concurrency = engine.config.concurrency,
             "worker started"
