@@ -138,7 +138,7 @@ impl Lanes {
             lane.dry = !full;
             lane.swept_dry = !full && ask.sweeps[position];
             lane.empty = alone && claimed.is_empty() && lane.swept_dry;
-            lane.mark.claimed(now, found, found > 0 && full);
+            lane.mark.claimed(now, found, full);
         }
         self.turn = self.turn.wrapping_add(1);
     }
