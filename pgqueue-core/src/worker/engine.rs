@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::config::{Config, Lane};
-use super::finish::Finish;
+use super::ends::Finish;
 use super::flights::{Flights, StopReason};
 use super::registry::Registry;
 use super::shutdown::{Phase, WorkerHandle};
@@ -64,6 +64,12 @@ impl Engine {
             "the worker's lease ran out; it goes on under a new id"
         );
         self.flights.stop_all(StopReason::LeaseLost);
+        self.identify(id);
+    }
+
+    /// Goes by an id from now on.
+    pub(super) fn identify(&self, id: i64) {
+        self.with_tally(|tally| tally.go_on_as(id));
         self.identity.send_replace(id);
     }
 

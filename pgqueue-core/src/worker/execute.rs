@@ -15,8 +15,8 @@ use tokio::task::JoinError;
 use tracing::Instrument;
 
 use super::cursor::Place;
+use super::ends::Finish;
 use super::engine::Engine;
-use super::finish::Finish;
 use super::flights::{Stop, StopReason};
 use super::registry::Started;
 use super::shutdown::Phase;

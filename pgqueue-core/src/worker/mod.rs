@@ -7,6 +7,7 @@ mod builder;
 mod conclude;
 mod config;
 mod cursor;
+mod ends;
 mod engine;
 pub(crate) mod execute;
 mod fetch;
@@ -41,6 +42,7 @@ use crate::migrate;
 use crate::source::{Connections, Link, Purpose, Source};
 use crate::sql::Unregister;
 use config::{Config, Lane};
+use ends::Finish;
 use engine::{Engine, Pulse, Wakes};
 use flights::{Flights, StopReason};
 use heartbeat::Heartbeat;
@@ -209,7 +211,7 @@ impl Worker {
         self,
         link: &mut Link,
         until_empty: bool,
-    ) -> Result<(Arc<Engine>, mpsc::UnboundedReceiver<finish::Finish>), Error> {
+    ) -> Result<(Arc<Engine>, mpsc::UnboundedReceiver<Finish>), Error> {
         let mut kinds: Vec<String> = self.registry.keys().cloned().collect();
         kinds.sort();
         let (sender, finished) = mpsc::unbounded_channel();
@@ -238,7 +240,7 @@ impl Worker {
             cancel_asked: Notify::new(),
         };
         let (id, channel) = heartbeat::register(&engine, link).await?;
-        engine.identity.send_replace(id);
+        engine.identify(id);
         engine.channel = channel;
         Ok((Arc::new(engine), finished))
     }
@@ -270,7 +272,7 @@ struct Tasks {
 }
 
 impl Tasks {
-    fn start(engine: &Arc<Engine>, finished: mpsc::UnboundedReceiver<finish::Finish>) -> Self {
+    fn start(engine: &Arc<Engine>, finished: mpsc::UnboundedReceiver<Finish>) -> Self {
         let duties = Duties {
             connections: engine.connections.clone(),
             shutdown: engine.shutdown.clone(),
