@@ -175,7 +175,7 @@ impl Fetcher {
     fn suspect_look(&self) -> Option<Instant> {
         let (total, _) = self.engine.slots.free();
         let last = self.engine.until_empty && self.lanes.are_empty();
-        let possible = self.suspects_owed && total > 0 && !self.engine.flights.has_suspect();
+        let possible = self.suspects_owed && total > 0 && !self.engine.slots.has_suspect();
         possible.then(|| {
             if last {
                 Instant::now()
