@@ -139,6 +139,7 @@ BEGIN
         cancelled bigint NOT NULL DEFAULT 0,
         snoozed bigint NOT NULL DEFAULT 0,
         lost bigint NOT NULL DEFAULT 0,
+        lease_lost bigint NOT NULL DEFAULT 0,
         run_ms_sum bigint NOT NULL DEFAULT 0,
         wait_ms_sum bigint NOT NULL DEFAULT 0,
         queue text NOT NULL,

@@ -107,6 +107,8 @@ diesel::table! {
         snoozed -> BigInt,
         /// Runs that ended because their process died, as far as this worker rescued them.
         lost -> BigInt,
+        /// Ends of this worker's runs that came after their lease was lost, and changed nothing.
+        lease_lost -> BigInt,
         /// Sum of run times in milliseconds.
         run_ms_sum -> BigInt,
         /// Sum of waits, from `run_at` to the claim, in milliseconds.

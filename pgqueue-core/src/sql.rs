@@ -238,7 +238,7 @@ statement! {
 
 statement! {
     /// Stores a worker's own counts of a minute.
-    FlushStats<'a>, "flush_stats.sql", (rows: &'a serde_json::Value => Jsonb, worker: i64 => BigInt) -> BigInt
+    FlushStats<'a>, "flush_stats.sql", (rows: &'a serde_json::Value => Jsonb) -> BigInt
 }
 
 statement! {
@@ -286,6 +286,7 @@ statement! {
     KindStats, "kind_stats.sql", (from: DateTime<Utc> => Timestamptz, to: DateTime<Utc> => Timestamptz) -> (
         Text,
         Text,
+        BigInt,
         BigInt,
         BigInt,
         BigInt,

@@ -91,8 +91,11 @@ pub struct KindStats {
     pub cancelled: i64,
     /// Runs that were snoozed.
     pub snoozed: i64,
-    /// Runs that ended because their process died.
+    /// Runs that ended because their process died, counted by the worker that rescued the job.
     pub lost: i64,
+    /// Ends that came too late and changed nothing, counted by the worker that had lost its lease: such a run is counted as
+    /// `lost`, too, and nowhere else.
+    pub lease_lost: i64,
     /// Run times.
     pub run: Histogram,
     /// Waits, from `run_at` to the claim.
@@ -180,6 +183,7 @@ pub struct BucketRow {
     pub cancelled: i64,
     pub snoozed: i64,
     pub lost: i64,
+    pub lease_lost: i64,
     pub run_ms_sum: i64,
     pub wait_ms_sum: i64,
     pub queue: String,

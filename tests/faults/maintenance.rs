@@ -61,8 +61,8 @@ async fn minutes_of_statistics_are_folded_to_hours_after_two_days_and_deleted_af
     let db = TestDatabase::migrated();
     // Two workers, thirty minutes each, of one hour three days ago; the same of today; and an hour beyond retention.
     db.execute(
-        "INSERT INTO pgqueue_stats (bucket, worker_id, completed, run_ms_sum, queue, kind, run_ms, wait_ms)
-         SELECT start + minute * interval '1 minute', worker, 2, 3, 'default', 'act', bars, bars
+        "INSERT INTO pgqueue_stats (bucket, worker_id, completed, lease_lost, run_ms_sum, queue, kind, run_ms, wait_ms)
+         SELECT start + minute * interval '1 minute', worker, 2, 1, 3, 'default', 'act', bars, bars
          FROM (VALUES
                  (date_trunc('hour', now() - interval '3 days')),
                  (date_trunc('hour', now() - interval '1 day'))
@@ -82,7 +82,10 @@ async fn minutes_of_statistics_are_folded_to_hours_after_two_days_and_deleted_af
             "SELECT sum({column}) FROM pgqueue_stats WHERE worker_id = 0"
         ))
     };
-    assert_eq!((hour("completed"), hour("run_ms_sum")), (120, 180));
+    assert_eq!(
+        (hour("completed"), hour("lease_lost"), hour("run_ms_sum")),
+        (120, 60, 180)
+    );
     assert_eq!(
         (hour("run_ms[2]"), hour("wait_ms[2]"), hour("run_ms[1]")),
         (60, 60, 0)

@@ -1,7 +1,10 @@
 //! A process that stops for longer than its lease and wakes up again: what it still believes changes nothing.
 
 use super::*;
+use diesel::prelude::*;
 use pgqueue_core::JobState;
+use pgqueue_core::schema::pgqueue_stats;
+use pgqueue_core::stats::{self, BucketRow};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Sends a signal to a worker process.
@@ -51,6 +54,33 @@ async fn the_late_end_of_a_stopped_process_changes_nothing_and_it_works_on_under
     assert!(new > 2, "{new} is younger than both");
 }
 
+/// Checks that one worker has counted one run as lost, and another one its end as late, and nobody that run as failed.
+async fn assert_counted_as_late(db: &TestDatabase) {
+    let from = Utc::now() - TimeDelta::hours(1);
+    let to = Utc::now() + TimeDelta::hours(1);
+    let kinds = || stats::kinds(&mut db.sync(), from, to).unwrap();
+    wait_until("the loss and the late end are counted", async || {
+        let seen = kinds();
+        seen.iter().any(|kind| kind.lost > 0 && kind.lease_lost > 0)
+    })
+    .await;
+    let act = kinds().remove(0);
+    assert_eq!((act.lost, act.lease_lost, act.failed), (1, 1, 0));
+    let buckets: Vec<BucketRow> = pgqueue_stats::table
+        .select(BucketRow::as_select())
+        .filter(
+            pgqueue_stats::lost
+                .gt(0)
+                .or(pgqueue_stats::lease_lost.gt(0)),
+        )
+        .load(&mut db.sync())
+        .unwrap();
+    let [one, two] = &buckets[..] else {
+        panic!("{buckets:?}")
+    };
+    assert_ne!(one.worker_id, two.worker_id);
+}
+
 #[tokio::test]
 async fn the_late_transaction_of_a_stopped_process_is_refused_and_rolls_back() {
     let db = TestDatabase::migrated();
@@ -68,4 +98,5 @@ async fn the_late_transaction_of_a_stopped_process_is_refused_and_rolls_back() {
 
     assert_eq!(db.number("SELECT count(*) FROM effects"), 1);
     assert_eq!(db.number("SELECT max(token) FROM effects"), 2);
+    assert_counted_as_late(&db).await;
 }

@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use pgqueue_core::{
     Context, Error, ErrorKind, Job, JobState, NewJob, RawJob, Worker, WorkerBuilder, admin,
 };
-use pgqueue_suite::TestDatabase;
+use pgqueue_suite::{TestDatabase, wait_until};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -165,6 +165,41 @@ async fn a_blocking_handler_that_does_not_stop_loses_its_job_and_keeps_its_slot(
     assert_eq!(lates.recv().await, Some(ErrorKind::LeaseLost));
     assert_eq!(db.job(first), ended, "the late end changed nothing");
     assert_eq!(second.attempt, 1);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn no_second_suspect_runs_beside_the_thread_of_one_that_was_ended() {
+    let db = TestDatabase::migrated();
+    let (started, mut starts) = unbounded_channel();
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let handler = move |_: Stubborn, ctx: Context| {
+        started.send(ctx.id()).unwrap();
+        released.lock().unwrap().recv()
+    };
+    let builder = Worker::builder(db.url())
+        .handle_blocking(handler)
+        .handle_kind("quick", async |_, _| Ok::<_, String>(()))
+        .poll_interval(Duration::from_millis(20))
+        .stop_wait(Duration::ZERO);
+    let first = enqueue(&db, Stubborn.to_new().timeout(SHORT));
+    db.execute("UPDATE pgqueue_jobs SET lost = 1");
+
+    let running = Running::start(builder);
+    db.wait_for_state(first, JobState::Dead).await;
+    db.execute("INSERT INTO pgqueue_jobs (queue, kind, payload, lost) VALUES ('slow', 'stubborn', 'null', 1)");
+    let second = db.number("SELECT max(id) FROM pgqueue_jobs");
+    let passed = "SELECT count(*) FROM pgqueue_jobs WHERE state = 'dead' AND finished_at < clock_timestamp() - interval '3 seconds'";
+    wait_until("suspects were looked for", async || db.number(passed) == 1).await;
+    let waiting = db.job(second);
+    release.send(()).unwrap();
+    release.send(()).unwrap();
+    db.wait_for_state(second, JobState::Completed).await;
+
+    assert_eq!((waiting.state, waiting.attempt), (JobState::Pending, 0));
+    assert_eq!(starts.recv().await, Some(first));
+    assert_eq!(starts.recv().await, Some(second));
     running.stop().await;
 }
 

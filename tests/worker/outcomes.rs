@@ -349,6 +349,37 @@ async fn nul_in_an_error_a_panic_a_reason_or_an_output_is_stored_without_it() {
 }
 
 #[tokio::test]
+async fn large_outputs_that_end_together_are_all_stored_in_statements_of_a_bounded_size() {
+    let db = TestDatabase::migrated();
+    db.execute(
+        "CREATE TABLE statements (bytes bigint);
+         CREATE FUNCTION weigh() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN INSERT INTO statements SELECT sum(octet_length(output::text)) FROM ended; RETURN NULL; END $$;
+         CREATE TRIGGER weigh AFTER UPDATE ON pgqueue_jobs REFERENCING NEW TABLE AS ended
+             FOR EACH STATEMENT EXECUTE FUNCTION weigh()",
+    );
+    let together = Arc::new(tokio::sync::Barrier::new(40));
+    let handler = move |_, _| {
+        let together = Arc::clone(&together);
+        async move {
+            together.wait().await;
+            Ok::<_, String>("x".repeat((1 << 20) - 2))
+        }
+    };
+    for _ in 0..40 {
+        enqueue(&db, job());
+    }
+
+    let worker = worker(&db, handler).concurrency(40).build().unwrap();
+    worker.run_until_empty().await.unwrap();
+
+    let stored = "SELECT count(*) FROM pgqueue_jobs WHERE octet_length(output::text) = 1 << 20";
+    assert_eq!(db.number(stored), 40);
+    let largest = db.number("SELECT max(bytes) FROM statements");
+    assert!(largest <= 16 << 20, "{largest} bytes in one statement");
+}
+
+#[tokio::test]
 async fn an_output_that_is_no_json_fails_the_run() {
     let db = TestDatabase::migrated();
     let handler =

@@ -81,6 +81,31 @@ async fn jobs_enqueued_one_after_the_other_each_wake_an_idle_worker() {
 }
 
 #[tokio::test]
+async fn a_worker_of_one_slot_keeps_its_mark_while_jobs_come_one_by_one() {
+    let db = TestDatabase::migrated();
+    let running = Running::start(worker(&db, async |_, _| Ok::<_, String>(())).concurrency(1));
+    wait_until_idle(&db).await;
+    db.execute(
+        "CREATE SEQUENCE mark_writes;
+         CREATE FUNCTION count_write() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN PERFORM nextval('mark_writes'); RETURN NEW; END $$;
+         CREATE TRIGGER count_write BEFORE UPDATE ON pgqueue_wake FOR EACH ROW EXECUTE FUNCTION count_write()",
+    );
+
+    let mut conn = db.sync();
+    for _ in 0..60 {
+        job().enqueue(&mut conn).unwrap();
+        tokio::time::sleep(Duration::from_millis(60)).await; // a mark that was cleared is set again in such a pause
+    }
+    db.wait_for_count(JobState::Completed, 60).await;
+
+    let writes =
+        db.number("SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM mark_writes");
+    assert_eq!(writes, 0, "each claim is full, and the next finds nothing");
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_sync_enqueue_wakes_an_idle_worker() {
     let idle = Idle::on(TestDatabase::migrated()).await;
     let id = enqueue(&idle.db, job());

@@ -16,6 +16,7 @@ WITH minutes AS MATERIALIZED (
         sum(m.cancelled)::bigint AS cancelled,
         sum(m.snoozed)::bigint AS snoozed,
         sum(m.lost)::bigint AS lost,
+        sum(m.lease_lost)::bigint AS lease_lost,
         sum(m.run_ms_sum)::bigint AS run_ms_sum,
         sum(m.wait_ms_sum)::bigint AS wait_ms_sum
     FROM minutes AS m
@@ -31,9 +32,9 @@ WITH minutes AS MATERIALIZED (
     GROUP BY 1, 2, 3
 )
 INSERT INTO pgqueue_stats AS s (
-    bucket, worker_id, completed, failed, dead, cancelled, snoozed, lost, run_ms_sum, wait_ms_sum, queue, kind, run_ms, wait_ms
+    bucket, worker_id, completed, failed, dead, cancelled, snoozed, lost, lease_lost, run_ms_sum, wait_ms_sum, queue, kind, run_ms, wait_ms
 )
-SELECT c.bucket, 0, c.completed, c.failed, c.dead, c.cancelled, c.snoozed, c.lost, c.run_ms_sum, c.wait_ms_sum, c.queue, c.kind, h.run_ms, h.wait_ms
+SELECT c.bucket, 0, c.completed, c.failed, c.dead, c.cancelled, c.snoozed, c.lost, c.lease_lost, c.run_ms_sum, c.wait_ms_sum, c.queue, c.kind, h.run_ms, h.wait_ms
 FROM counts AS c
 JOIN histograms AS h USING (bucket, queue, kind)
 ORDER BY c.bucket, c.queue, c.kind
@@ -44,6 +45,7 @@ SET completed = s.completed + excluded.completed,
     cancelled = s.cancelled + excluded.cancelled,
     snoozed = s.snoozed + excluded.snoozed,
     lost = s.lost + excluded.lost,
+    lease_lost = s.lease_lost + excluded.lease_lost,
     run_ms_sum = s.run_ms_sum + excluded.run_ms_sum,
     wait_ms_sum = s.wait_ms_sum + excluded.wait_ms_sum,
     run_ms = (SELECT array_agg(a.x + a.y ORDER BY a.bar) FROM unnest(s.run_ms, excluded.run_ms) WITH ORDINALITY AS a(x, y, bar)),

@@ -23,6 +23,7 @@ SELECT
     sum(s.cancelled)::bigint,
     sum(s.snoozed)::bigint,
     sum(s.lost)::bigint,
+    sum(s.lease_lost)::bigint,
     (SELECT h.run_ms FROM histograms AS h WHERE h.queue = s.queue AND h.kind = s.kind),
     (SELECT h.wait_ms FROM histograms AS h WHERE h.queue = s.queue AND h.kind = s.kind)
 FROM span AS s

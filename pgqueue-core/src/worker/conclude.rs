@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
+use super::ends::Finish;
 use super::engine::Engine;
-use super::finish::Finish;
 use super::tally::{Count, Ended};
 use crate::outcome::Ending;
 use crate::state::JobState;
@@ -32,68 +32,62 @@ pub(super) fn conclude(engine: &Engine, finish: &mut Finish, state: JobState, no
     forget(engine, finish);
 }
 
+/// Logs the end of a run with the fields that every such event has. They do not come from the run's span: a filter that
+/// hides the span must not hide which job it was.
+macro_rules! log_end {
+    ($level:ident, $finish:expr, $($event:tt)+) => {
+        tracing::$level!(
+            job.id = $finish.run.id,
+            kind = $finish.run.kind.as_str(),
+            queue = $finish.run.queue.as_str(),
+            attempt = $finish.run.attempt,
+            fencing_token = $finish.run.fencing_token,
+            duration_ms = $finish.run_time.as_millis(),
+            $($event)+
+        )
+    };
+}
+
 fn log(finish: &Finish, state: JobState) {
-    let run = &finish.run;
-    let duration_ms = finish.run_time.as_millis();
-    let (id, kind, queue, attempt) = (run.id, run.kind.as_str(), run.queue.as_str(), run.attempt);
     match (&finish.ending, state) {
-        (Ending::Failed(failure) | Ending::Dead(failure), JobState::Completed) => tracing::warn!(
-            job.id = id,
-            kind,
-            queue,
-            attempt,
-            duration_ms,
+        (Ending::Failed(failure) | Ending::Dead(failure), JobState::Completed) => log_end!(
+            warn,
+            finish,
             error = failure.message.as_str(),
             "the handler failed after complete_in had committed; the job stays completed"
         ),
-        (Ending::Failed(failure) | Ending::Dead(failure), JobState::Dead) => tracing::error!(
-            job.id = id,
-            kind,
-            queue,
-            attempt,
-            duration_ms,
-            error = failure.message.as_str(),
-            "job is dead"
-        ),
-        (Ending::Failed(failure), _) => tracing::warn!(
-            job.id = id,
-            kind,
-            queue,
-            attempt,
-            duration_ms,
+        (Ending::Failed(failure) | Ending::Dead(failure), JobState::Dead) => {
+            log_end!(
+                error,
+                finish,
+                error = failure.message.as_str(),
+                "job is dead"
+            );
+        }
+        (Ending::Failed(failure), _) => log_end!(
+            warn,
+            finish,
             error = failure.message.as_str(),
             "job failed; it will be retried"
         ),
-        (Ending::RetryAfter(_, cause), _) => tracing::warn!(
-            job.id = id,
-            kind,
-            queue,
-            attempt,
-            duration_ms,
+        (Ending::RetryAfter(_, cause), _) => log_end!(
+            warn,
+            finish,
             error = cause.as_str(),
             state = state.name(),
             "job failed"
         ),
-        _ => tracing::debug!(
-            job.id = id,
-            kind,
-            queue,
-            attempt,
-            duration_ms,
-            state = state.name(),
-            "run ended"
-        ),
+        _ => log_end!(debug, finish, state = state.name(), "run ended"),
     }
 }
 
-pub(super) fn lease_lost(engine: &Engine, finish: &mut Finish) {
+/// Counts and logs a run that was not the current one any more when it ended, and gives its slot back.
+pub(super) fn lease_lost(engine: &Engine, finish: &mut Finish, now: DateTime<Utc>) {
     let run = &finish.run;
-    tracing::warn!(
-        job.id = run.id,
-        kind = run.kind.as_str(),
-        queue = run.queue.as_str(),
-        attempt = run.attempt,
-        fencing_token = run.fencing_token,
+    engine.with_tally(|tally| tally.count_lease_lost(now, &run.queue, &run.kind));
+    log_end!(
+        warn,
+        finish,
         "the run had lost its lease when it ended; its end changed nothing"
     );
     forget(engine, finish);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::config::{Config, Lane};
-use super::finish::Finish;
+use super::ends::Finish;
 use super::flights::{Flights, StopReason};
 use super::registry::Registry;
 use super::shutdown::{Phase, WorkerHandle};
@@ -47,6 +47,11 @@ impl Engine {
         *self.identity.borrow()
     }
 
+    /// Gives the names of the served queues, in the order of the lanes.
+    pub(super) fn queues(&self) -> Vec<String> {
+        self.lanes.iter().map(|lane| lane.queue.clone()).collect()
+    }
+
     pub(super) fn is_running(&self) -> bool {
         self.shutdown.is_running()
     }
@@ -59,6 +64,12 @@ impl Engine {
             "the worker's lease ran out; it goes on under a new id"
         );
         self.flights.stop_all(StopReason::LeaseLost);
+        self.identify(id);
+    }
+
+    /// Goes by an id from now on.
+    pub(super) fn identify(&self, id: i64) {
+        self.with_tally(|tally| tally.go_on_as(id));
         self.identity.send_replace(id);
     }
 

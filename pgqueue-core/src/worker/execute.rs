@@ -15,8 +15,8 @@ use tokio::task::JoinError;
 use tracing::Instrument;
 
 use super::cursor::Place;
+use super::ends::Finish;
 use super::engine::Engine;
-use super::finish::Finish;
 use super::flights::{Stop, StopReason};
 use super::registry::Started;
 use super::shutdown::Phase;
@@ -107,7 +107,12 @@ fn microseconds(length: i64) -> Duration {
 /// Starts the run of a claimed job in a task of its own.
 pub(super) fn start(engine: &Arc<Engine>, claimed: Claimed, slot: Slot) {
     let flight = (claimed.id, claimed.fencing_token);
-    let stop = engine.flights.add(flight, claimed.lost > 0);
+    let stop = engine.flights.add(flight);
+    let slot = if claimed.lost > 0 {
+        slot.of_suspect()
+    } else {
+        slot
+    };
     if engine.shutdown.phase() == Phase::Stopping {
         stop.fire(StopReason::Shutdown); // claimed while the others were told
     }

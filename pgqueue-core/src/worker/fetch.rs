@@ -1,16 +1,16 @@
 //! The loop that claims: as many jobs as there are free slots, again the moment some are free, and otherwise asleep
 //! until a notification, the next scheduled job, or the poll interval.
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::cursor::{Cursor, PRIORITIES};
-use super::engine::{Engine, Heard};
+use super::cursor::{PRIORITIES, Place};
+use super::engine::Engine;
 use super::execute::{self, Claimed};
 use super::flights::StopReason;
+use super::lanes::{Ask, Lanes};
 use super::shutdown::Phase;
-use super::wake_mark::{BUSY_POLL, MarkChange, WakeMark};
+use super::wake_mark::BUSY_POLL;
 use crate::backoff;
 use crate::error::Error;
 use crate::model::Span;
@@ -24,18 +24,6 @@ const FIRST_REPOLL: Duration = Duration::from_millis(10);
 const STALLED: Duration = Duration::from_millis(100);
 /// How often a job that has lost a process is looked for while none was found.
 const SUSPECT_INTERVAL: Duration = Duration::from_secs(1);
-
-/// One queue as the fetch loop sees it.
-struct Lane {
-    cursor: Cursor,
-    mark: WakeMark,
-    /// The last claim found no more; wait for a reason to look again.
-    dry: bool,
-    /// That claim was a sweep: there is nothing, not just nothing new.
-    swept_dry: bool,
-    /// And none of our runs, which may enqueue more, was on its way: there will be nothing.
-    empty: bool,
-}
 
 /// Claims until the worker drains.
 pub(super) async fn fetch_jobs(engine: Arc<Engine>) {
@@ -68,10 +56,8 @@ async fn sleep_until(at: Option<Instant>) {
 struct Fetcher {
     engine: Arc<Engine>,
     link: Link,
-    lanes: Vec<Lane>,
+    lanes: Lanes,
     batch: i64,
-    /// Which lane comes first in the next claim, so that a busy queue does not starve the others.
-    turn: usize,
     poll_at: Instant,
     repoll: Duration,
     repoll_at: Instant,
@@ -79,31 +65,21 @@ struct Fetcher {
     suspect_at: Instant,
     /// A look for a job that has lost a process is owed: it was put off, or the last one found one and there may be more.
     suspects_owed: bool,
-    claimed_at: Instant,
 }
 
 impl Fetcher {
     fn new(engine: Arc<Engine>) -> Self {
         let now = Instant::now();
-        let lane = |_: &_| Lane {
-            cursor: Cursor::new(),
-            mark: WakeMark::new(now),
-            dry: false,
-            swept_dry: false,
-            empty: false,
-        };
         Self {
             link: Link::new(engine.connections.clone(), Purpose::Claim),
-            lanes: engine.lanes.iter().map(lane).collect(),
+            lanes: Lanes::new(engine.queues()),
             batch: 0,
-            turn: 0,
             poll_at: now,
             repoll: FIRST_REPOLL,
             repoll_at: now,
             next_due: None,
             suspect_at: now,
             suspects_owed: true,
-            claimed_at: now,
             engine,
         }
     }
@@ -114,17 +90,8 @@ impl Fetcher {
         // First: in a backlog the claim takes every free slot, and what has lost a process would never come to its turn.
         self.claim_suspect().await?;
         let (total, free) = self.engine.slots.free();
-        let open: Vec<usize> = self
-            .in_turn()
-            .filter(|&lane| free[lane] > 0 && !self.lanes[lane].dry)
-            .collect();
-        if !open.is_empty() {
-            let slots: Vec<usize> = open
-                .iter()
-                .map(|&lane| free[lane].min(self.engine.config.batch))
-                .collect();
-            self.claim(&open, &slots, total.min(self.engine.config.batch))
-                .await?;
+        if let Some(ask) = self.lanes.ask(&free, total, self.engine.config.batch) {
+            self.claim(&ask).await?;
             self.suspects_owed = true;
         }
         if self.is_finished() {
@@ -132,38 +99,29 @@ impl Fetcher {
             return Ok(());
         }
         let (_, free) = self.engine.slots.free();
-        if (0..self.lanes.len()).any(|lane| free[lane] > 0 && !self.lanes[lane].dry) {
+        if self.lanes.is_open(&free) {
             tokio::task::yield_now().await;
             return Ok(());
         }
         // A full lane is no reason to oversleep the schedule of another.
-        let mut lanes = self.lanes.iter().zip(&free);
-        if lanes.all(|(lane, &free)| (lane.dry || free == 0) && !lane.mark.is_busy()) {
+        if self.lanes.is_quiet(&free) {
             self.look_ahead().await?;
         }
         self.wait().await;
         Ok(())
     }
 
-    async fn claim(&mut self, open: &[usize], slots: &[usize], total: usize) -> Result<(), Error> {
-        let started = Instant::now();
+    async fn claim(&mut self, ask: &Ask) -> Result<(), Error> {
         let alone = self.engine.flights.is_empty();
-        let sweeps: Vec<bool> = open
-            .iter()
-            .map(|&lane| self.lanes[lane].cursor.sweep_is_due(started))
-            .collect();
-        let queues: Vec<String> = open
-            .iter()
-            .map(|&lane| self.engine.lanes[lane].queue.clone())
-            .collect();
-        let counts: Vec<i32> = slots
+        let counts: Vec<i32> = ask
+            .slots
             .iter()
             .map(|&count| i32::try_from(count).unwrap_or(i32::MAX))
             .collect();
-        let mut after_run_at = Vec::with_capacity(open.len() * PRIORITIES);
-        let mut after_id = Vec::with_capacity(open.len() * PRIORITIES);
-        for (&lane, &sweep) in open.iter().zip(&sweeps) {
-            for (run_at, id) in self.lanes[lane].cursor.starts(sweep) {
+        let mut after_run_at = Vec::with_capacity(ask.open.len() * PRIORITIES);
+        let mut after_id = Vec::with_capacity(ask.open.len() * PRIORITIES);
+        for (&lane, &sweep) in ask.open.iter().zip(&ask.sweeps) {
+            for (run_at, id) in self.lanes.cursor(lane).starts(sweep) {
                 after_run_at.push(run_at);
                 after_id.push(id);
             }
@@ -171,69 +129,20 @@ impl Fetcher {
         self.batch += 1;
         let worker = self.engine.worker_id();
         let statement = Claim {
-            queues: &queues,
+            queues: &self.lanes.queues(&ask.open),
             slots: &counts,
             after_run_at: &after_run_at,
             after_id: &after_id,
             kinds: &self.engine.kinds,
-            total: i64::try_from(total).unwrap_or(i64::MAX),
+            total: i64::try_from(ask.total).unwrap_or(i64::MAX),
             worker,
             batch: self.batch,
             default_timeout: self.engine.config.timeout.map(Span),
         };
         let answer = self.link.load::<_, Claimed>(statement).await;
         let claimed = self.start(answer, worker)?;
-        let alone = alone && claimed.is_empty();
-        self.note_claim(open, slots, &sweeps, started, total, claimed);
-        for &lane in open {
-            self.lanes[lane].empty = alone && self.lanes[lane].swept_dry;
-        }
+        self.lanes.note_claim(ask, &claimed, alone);
         Ok(())
-    }
-
-    /// Moves cursors and marks by what a claim found.
-    fn note_claim(
-        &mut self,
-        open: &[usize],
-        slots: &[usize],
-        sweeps: &[bool],
-        started: Instant,
-        total: usize,
-        claimed: Vec<(usize, super::cursor::Place)>,
-    ) {
-        let now = Instant::now();
-        self.claimed_at = now;
-        let stopped_early = claimed.len() >= total;
-        // A claim that stopped early has not visited the lanes behind the last one that gave something.
-        let visited = if stopped_early {
-            open.iter()
-                .rposition(|lane| claimed.iter().any(|(of, _)| of == lane))
-                .map_or(0, |last| last + 1)
-        } else {
-            open.len()
-        };
-        for (position, &lane) in open.iter().enumerate() {
-            let found = claimed.iter().filter(|(of, _)| *of == lane).count();
-            let full = found >= slots[position] || stopped_early;
-            let last = claimed
-                .iter()
-                .filter(|(of, _)| *of == lane)
-                .map(|(_, place)| *place)
-                .max();
-            let lane = &mut self.lanes[lane];
-            if sweeps[position] && position < visited {
-                lane.cursor.swept(now, now.duration_since(started));
-            }
-            match last {
-                _ if !full => lane.cursor.exhausted(),
-                Some(last) => lane.cursor.stopped_at(last),
-                None => {}
-            }
-            lane.dry = !full;
-            lane.swept_dry = !full && sweeps[position];
-            lane.mark.claimed(now, found, found > 0 && full);
-        }
-        self.turn = self.turn.wrapping_add(1);
     }
 
     /// Claims one job that has lost a process before, if a look is owed and none such runs: alone, it can only take itself down.
@@ -245,15 +154,10 @@ impl Fetcher {
         }
         let (_, free) = self.engine.slots.free();
         self.suspect_at = now + SUSPECT_INTERVAL;
-        let queues: Vec<String> = self
-            .in_turn()
-            .filter(|&lane| free[lane] > 0)
-            .map(|lane| self.engine.lanes[lane].queue.clone())
-            .collect();
         self.batch += 1;
         let worker = self.engine.worker_id();
         let statement = ClaimSuspect {
-            queues: &queues,
+            queues: &self.lanes.queues(&self.lanes.free(&free)),
             kinds: &self.engine.kinds,
             worker,
             batch: self.batch,
@@ -270,8 +174,8 @@ impl Fetcher {
     /// Gives the instant of the look for suspects that is owed, if it could take one. The last thing to do is done at once.
     fn suspect_look(&self) -> Option<Instant> {
         let (total, _) = self.engine.slots.free();
-        let last = self.engine.until_empty && self.lanes.iter().all(|lane| lane.empty);
-        let possible = self.suspects_owed && total > 0 && !self.engine.flights.has_suspect();
+        let last = self.engine.until_empty && self.lanes.are_empty();
+        let possible = self.suspects_owed && total > 0 && !self.engine.slots.has_suspect();
         possible.then(|| {
             if last {
                 Instant::now()
@@ -287,17 +191,12 @@ impl Fetcher {
         &mut self,
         answer: Result<Vec<Claimed>, Error>,
         worker: i64,
-    ) -> Result<Vec<(usize, super::cursor::Place)>, Error> {
+    ) -> Result<Vec<(usize, Place)>, Error> {
         let mut places = Vec::new();
         let answer = answer.map(|mut claimed| {
             claimed.sort_by_key(Claimed::place);
             for job in claimed {
-                let lane = self
-                    .engine
-                    .lanes
-                    .iter()
-                    .position(|lane| lane.queue == job.queue)
-                    .unwrap_or(0);
+                let lane = self.lanes.position(&job.queue);
                 places.push((lane, job.place()));
                 let slot = self.engine.slots.take(lane);
                 execute::start(&self.engine, job, slot);
@@ -313,13 +212,8 @@ impl Fetcher {
 
     /// Asks when the next scheduled job is due.
     async fn look_ahead(&mut self) -> Result<(), Error> {
-        let queues: Vec<String> = self
-            .engine
-            .lanes
-            .iter()
-            .map(|lane| lane.queue.clone())
-            .collect();
-        let due: Vec<Option<f64>> = self.link.load(NextDue { queues: &queues }).await?;
+        let queues = &self.engine.queues();
+        let due: Vec<Option<f64>> = self.link.load(NextDue { queues }).await?;
         let seconds = due.into_iter().flatten().next();
         // A hair later than due, so that the claim's now() has passed it.
         self.next_due = seconds
@@ -336,7 +230,7 @@ impl Fetcher {
         let engine = Arc::clone(&self.engine);
         let (until, suspects) = (self.next_reason(), self.suspect_look());
         tokio::select! {
-            heard = engine.wakes.heard() => self.note_heard(&heard),
+            heard = engine.wakes.heard() => self.lanes.note_heard(&heard),
             () = engine.slots.freed() => self.note_freed(),
             () = tokio::time::sleep_until(until.into()) => self.note_time(),
             () = sleep_until(suspects) => {} // the next round looks for them, and for nothing else
@@ -347,20 +241,16 @@ impl Fetcher {
     /// Gives the earliest instant at which time alone is a reason to look.
     fn next_reason(&self) -> Instant {
         let now = Instant::now();
-        let busy = self.lanes.iter().any(|lane| lane.mark.is_busy());
-        let sweep = self
-            .lanes
-            .iter()
-            .filter(|lane| lane.dry && !lane.swept_dry)
-            .filter_map(|lane| lane.cursor.sweep_at())
-            .min();
         let (total, _) = self.engine.slots.free();
-        let busy_poll = busy.then(|| now + if total > 0 { BUSY_POLL } else { STALLED });
+        let busy_poll = self
+            .lanes
+            .is_busy()
+            .then(|| now + if total > 0 { BUSY_POLL } else { STALLED });
         [
             Some(self.poll_at),
             Some(self.repoll_at),
             self.next_due,
-            sweep,
+            self.lanes.sweep_at(),
             busy_poll,
         ]
         .into_iter()
@@ -369,25 +259,15 @@ impl Fetcher {
         .map_or(self.poll_at, |at| at.max(now + Duration::from_millis(1)))
     }
 
-    fn note_heard(&mut self, heard: &Heard) {
-        let now = Instant::now();
-        for (lane, setting) in self.lanes.iter_mut().zip(&self.engine.lanes) {
-            if heard.all || heard.queues.contains(&setting.queue) {
-                lane.mark.woken(now);
-                lane.dry = false;
-            }
-        }
-    }
-
     fn note_freed(&mut self) {
         if self.engine.until_empty {
-            self.look_at_all(); // a run that ended may have enqueued more
+            self.lanes.look_at_all(); // a run that ended may have enqueued more
         }
     }
 
     fn note_time(&mut self) {
         let now = Instant::now();
-        self.look_at_all();
+        self.lanes.look_at_all();
         if self.next_due.is_some_and(|due| due <= now) {
             self.next_due = None;
         }
@@ -397,49 +277,18 @@ impl Fetcher {
         }
         if self.poll_at <= now {
             self.poll_at = now + self.engine.config.poll_interval;
-            for lane in &mut self.lanes {
-                if !lane.mark.is_busy() {
-                    lane.mark.forget(); // another worker may have cleared it and died
-                }
-            }
+            self.lanes.renew_marks();
         }
     }
 
-    fn look_at_all(&mut self) {
-        for lane in &mut self.lanes {
-            lane.dry = false;
-        }
-    }
-
-    /// Brings the marks in the database to what the policy wants. After a mark is set, the next claim must look at the
-    /// queue, and re-polls follow: a transaction may have looked at the mark before.
+    /// Brings the marks in the database to what the policy wants. After a mark is set, the next claim looks at the queue,
+    /// and re-polls follow: a transaction may have looked at the mark before.
     async fn change_marks(&mut self) -> Result<(), Error> {
         let now = Instant::now();
-        let mut set = Vec::new();
-        let mut clear = Vec::new();
-        for (lane, setting) in self.lanes.iter_mut().zip(&self.engine.lanes) {
-            match lane.mark.change(now) {
-                Some(MarkChange::Set) => {
-                    lane.dry = false;
-                    set.push(setting.queue.clone());
-                }
-                Some(MarkChange::Clear) => clear.push(setting.queue.clone()),
-                None => {}
-            }
-        }
-        if !set.is_empty() {
-            let horizon = Span(self.engine.config.poll_interval);
-            let changed: Vec<(String, String)> = self
-                .link
-                .load(SetMarks {
-                    queues: &set,
-                    horizon,
-                })
-                .await?;
-            if !changed.is_empty() {
-                self.repoll = FIRST_REPOLL.min(self.engine.config.poll_interval);
-                self.repoll_at = now + self.repoll;
-            }
+        let (set, clear) = self.lanes.mark_changes(now);
+        if !set.is_empty() && self.set_marks(&set).await? {
+            self.repoll = FIRST_REPOLL.min(self.engine.config.poll_interval);
+            self.repoll_at = now + self.repoll;
         }
         if !clear.is_empty() {
             let _changed: Vec<String> = self.link.load(ClearMarks { queues: &clear }).await?;
@@ -447,23 +296,17 @@ impl Fetcher {
         Ok(())
     }
 
+    /// Sets the marks of queues; true: some were not set.
+    async fn set_marks(&mut self, queues: &[String]) -> Result<bool, Error> {
+        let horizon = Span(self.engine.config.poll_interval);
+        let statement = SetMarks { queues, horizon };
+        let changed: Vec<(String, String)> = self.link.load(statement).await?;
+        Ok(!changed.is_empty())
+    }
+
     /// Leaves the marks set, so that other workers are woken for what this one would have polled.
     async fn hand_marks_on(&mut self) {
-        let queues: Vec<String> = self
-            .engine
-            .lanes
-            .iter()
-            .map(|lane| lane.queue.clone())
-            .collect();
-        let horizon = Span(self.engine.config.poll_interval);
-        if let Err(error) = self
-            .link
-            .load::<_, (String, String)>(SetMarks {
-                queues: &queues,
-                horizon,
-            })
-            .await
-        {
+        if let Err(error) = self.set_marks(&self.engine.queues()).await {
             tracing::debug!(%error, "cannot set the wake marks at the end; other workers find their jobs by polling");
         }
     }
@@ -473,25 +316,14 @@ impl Fetcher {
         self.engine.end_batch(self.batch);
         self.link.disconnect();
         self.next_due = None;
-        for lane in &mut self.lanes {
-            lane.mark.forget();
-            lane.cursor = Cursor::new();
-            lane.dry = false;
-        }
+        self.lanes.start_anew();
     }
 
     /// Is true when the worker was asked to run until empty, and is.
     fn is_finished(&self) -> bool {
         self.engine.until_empty
-            && self.lanes.iter().all(|lane| lane.empty && lane.dry)
+            && self.lanes.stay_empty()
             && !self.suspects_owed
             && self.engine.flights.is_empty()
-    }
-
-    fn in_turn(&self) -> impl Iterator<Item = usize> + use<> {
-        let (count, turn) = (self.lanes.len(), self.turn);
-        let mut order: Vec<usize> = (0..count).collect();
-        order.sort_by_key(|&lane| Reverse(lane.wrapping_add(turn) % count));
-        order.into_iter()
     }
 }

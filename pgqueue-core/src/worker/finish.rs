@@ -13,12 +13,11 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::conclude::{conclude, lease_lost};
+use super::ends::{Finish, receive, take_batch};
 use super::engine::Engine;
 use super::next_move::Move;
 use super::shutdown::Phase;
-use super::slots::Slot;
 use crate::backoff;
-use crate::context::Run;
 use crate::error::{Error, ErrorKind};
 use crate::model::Span;
 use crate::outcome::Ending;
@@ -34,47 +33,6 @@ const REFUSALS: u32 = 5;
 const OUTAGE_RETRY: Duration = Duration::from_secs(2);
 /// How long the ends that are left may take once the worker stops for good.
 const LAST_TRIES: Duration = Duration::from_secs(5);
-
-/// The end of one run, on its way to the database.
-pub(super) struct Finish {
-    pub(super) run: Arc<Run>,
-    pub(super) ending: Ending,
-    pub(super) run_time: Duration,
-    /// Given back when this is dropped.
-    pub(super) slot: Option<Slot>,
-    not_before: Option<Instant>,
-    /// How often the database has refused it alone.
-    refusals: u32,
-}
-
-impl Finish {
-    pub(super) fn new(run: Arc<Run>, ending: Ending, slot: Option<Slot>) -> Self {
-        let run_time = run.started.elapsed();
-        Self {
-            run,
-            ending,
-            run_time,
-            slot,
-            not_before: None,
-            refusals: 0,
-        }
-    }
-
-    fn id(&self) -> i64 {
-        self.run.id
-    }
-
-    /// Drops what the database may have refused to store.
-    fn simplify(&mut self) {
-        match &mut self.ending {
-            Ending::Completed(output) => *output = None,
-            Ending::Failed(failure) | Ending::Dead(failure) => {
-                failure.message = "the error text could not be stored".to_owned();
-            }
-            _ => {}
-        }
-    }
-}
 
 /// Stores ends until all senders are gone or the worker gives up.
 pub(super) async fn finish_runs(
@@ -92,51 +50,13 @@ pub(super) async fn finish_runs(
         {
             return;
         }
-        let now = Instant::now();
-        let (mut ready, later): (Vec<_>, Vec<_>) = open
-            .drain(..)
-            .partition(|finish| finish.not_before.is_none_or(|at| at <= now));
-        let rest = ready.split_off(ready.len().min(finisher.engine.config.batch));
-        open = later;
-        open.extend(rest);
+        let ready = take_batch(&mut open, finisher.engine.config.batch);
         // Apart: a row that is still locked must not hold up those that have just ended.
         let (again, fresh): (Vec<_>, Vec<_>) = ready
             .into_iter()
             .partition(|finish| finish.not_before.is_some());
         open.extend(finisher.settle(fresh).await);
         open.extend(finisher.settle_again(again).await);
-    }
-}
-
-/// Adds what has ended to `open`, waiting only if there is nothing to do before; false: nothing more will come.
-async fn receive(
-    finished: &mut mpsc::UnboundedReceiver<Finish>,
-    open: &mut Vec<Finish>,
-    batch: usize,
-) -> bool {
-    let next_try = open.iter().map(|finish| finish.not_before).min();
-    match next_try {
-        None => finished.recv_many(open, batch).await > 0,
-        Some(None) => {
-            while open.len() < batch
-                && let Ok(finish) = finished.try_recv()
-            {
-                open.push(finish);
-            }
-            true
-        }
-        Some(Some(at)) => {
-            let mut new = Vec::new();
-            tokio::select! {
-                _ = finished.recv_many(&mut new, batch) => {}
-                () = tokio::time::sleep_until(at) => {}
-            }
-            if new.is_empty() {
-                tokio::time::sleep_until(at).await; // the senders are gone: only the old ones are left
-            }
-            open.extend(new);
-            true
-        }
     }
 }
 
@@ -283,8 +203,9 @@ impl Finisher {
                 conclude(&self.engine, finish, JobState::Completed, Utc::now());
                 false
             }
-            _ => {
-                lease_lost(&self.engine, finish);
+            other => {
+                let now = other.map_or_else(Utc::now, |&(_, _, now)| now);
+                lease_lost(&self.engine, finish, now);
                 false
             }
         });

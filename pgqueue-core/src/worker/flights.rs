@@ -45,27 +45,15 @@ impl Stop {
 /// A run by job and fencing token: a job may be claimed again while an earlier run of it has not stopped.
 pub(super) type FlightId = (i64, i64);
 
-#[derive(Debug)]
-struct Flight {
-    stop: Stop,
-    suspect: bool,
-}
-
 /// All runs of this process.
 #[derive(Debug, Default)]
-pub(super) struct Flights(Mutex<HashMap<FlightId, Flight>>);
+pub(super) struct Flights(Mutex<HashMap<FlightId, Stop>>);
 
 impl Flights {
-    /// Adds a run; `suspect`: its job has lost a process before.
-    pub(super) fn add(&self, id: FlightId, suspect: bool) -> Stop {
+    /// Adds a run.
+    pub(super) fn add(&self, id: FlightId) -> Stop {
         let stop = Stop::default();
-        self.lock().insert(
-            id,
-            Flight {
-                stop: stop.clone(),
-                suspect,
-            },
-        );
+        self.lock().insert(id, stop.clone());
         stop
     }
 
@@ -81,28 +69,23 @@ impl Flights {
         self.lock().len()
     }
 
-    /// Is true while a job that has lost a process runs: then no other such job may start.
-    pub(super) fn has_suspect(&self) -> bool {
-        self.lock().values().any(|flight| flight.suspect)
-    }
-
     pub(super) fn jobs(&self) -> Vec<i64> {
         self.lock().keys().map(|&(id, _)| id).collect()
     }
 
     pub(super) fn stop_run(&self, id: FlightId, reason: StopReason) {
-        if let Some(flight) = self.lock().get(&id) {
-            flight.stop.fire(reason);
+        if let Some(stop) = self.lock().get(&id) {
+            stop.fire(reason);
         }
     }
 
     pub(super) fn stop_all(&self, reason: StopReason) {
-        for flight in self.lock().values() {
-            flight.stop.fire(reason);
+        for stop in self.lock().values() {
+            stop.fire(reason);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<FlightId, Flight>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<FlightId, Stop>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

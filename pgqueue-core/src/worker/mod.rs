@@ -7,12 +7,14 @@ mod builder;
 mod conclude;
 mod config;
 mod cursor;
+mod ends;
 mod engine;
 pub(crate) mod execute;
 mod fetch;
 mod finish;
 mod flights;
 mod heartbeat;
+mod lanes;
 mod listener;
 pub(crate) mod next_move;
 pub(crate) mod registry;
@@ -40,6 +42,7 @@ use crate::migrate;
 use crate::source::{Connections, Link, Purpose, Source};
 use crate::sql::Unregister;
 use config::{Config, Lane};
+use ends::Finish;
 use engine::{Engine, Pulse, Wakes};
 use flights::{Flights, StopReason};
 use heartbeat::Heartbeat;
@@ -169,12 +172,7 @@ impl Worker {
         link.disconnect(); // made anew for the farewell
         tracing::info!(
             worker.id = engine.worker_id(),
-            queues = engine
-                .lanes
-                .iter()
-                .map(|lane| lane.queue.as_str())
-                .collect::<Vec<_>>()
-                .join(","),
+            queues = engine.queues().join(","),
             kinds = engine.kinds.len(),
             concurrency = engine.config.concurrency,
             "worker started"
@@ -213,7 +211,7 @@ impl Worker {
         self,
         link: &mut Link,
         until_empty: bool,
-    ) -> Result<(Arc<Engine>, mpsc::UnboundedReceiver<finish::Finish>), Error> {
+    ) -> Result<(Arc<Engine>, mpsc::UnboundedReceiver<Finish>), Error> {
         let mut kinds: Vec<String> = self.registry.keys().cloned().collect();
         kinds.sort();
         let (sender, finished) = mpsc::unbounded_channel();
@@ -242,7 +240,7 @@ impl Worker {
             cancel_asked: Notify::new(),
         };
         let (id, channel) = heartbeat::register(&engine, link).await?;
-        engine.identity.send_replace(id);
+        engine.identify(id);
         engine.channel = channel;
         Ok((Arc::new(engine), finished))
     }
@@ -274,7 +272,7 @@ struct Tasks {
 }
 
 impl Tasks {
-    fn start(engine: &Arc<Engine>, finished: mpsc::UnboundedReceiver<finish::Finish>) -> Self {
+    fn start(engine: &Arc<Engine>, finished: mpsc::UnboundedReceiver<Finish>) -> Self {
         let duties = Duties {
             connections: engine.connections.clone(),
             shutdown: engine.shutdown.clone(),

@@ -1,4 +1,5 @@
-//! How many jobs may run: in all, and of each queue. A slot is held from the claim until the run's end is stored.
+//! How many jobs may run: in all, and of each queue, and of those that have lost a process. A slot is held from the claim
+//! until the run's end is stored, and until the thread of its handler is free.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,6 +16,8 @@ pub(super) struct Slots {
 struct Free {
     total: usize,
     queues: Vec<usize>,
+    /// Taken by jobs that have lost a process.
+    suspects: usize,
 }
 
 /// A taken place; dropping it gives it back.
@@ -22,12 +25,17 @@ struct Free {
 pub(super) struct Slot {
     slots: Arc<Slots>,
     queue: usize,
+    suspect: bool,
 }
 
 impl Slots {
     pub(super) fn new(total: usize, queues: Vec<usize>) -> Arc<Self> {
         Arc::new(Self {
-            free: Mutex::new(Free { total, queues }),
+            free: Mutex::new(Free {
+                total,
+                queues,
+                suspects: 0,
+            }),
             freed: Notify::new(),
         })
     }
@@ -52,7 +60,13 @@ impl Slots {
         Slot {
             slots: Arc::clone(self),
             queue,
+            suspect: false,
         }
+    }
+
+    /// Is true while a job that has lost a process has a place: then no other such job may start.
+    pub(super) fn has_suspect(&self) -> bool {
+        self.lock().suspects > 0
     }
 
     /// Resolves when a place was given back since the last call resolved.
@@ -65,11 +79,21 @@ impl Slots {
     }
 }
 
+impl Slot {
+    /// Marks the place as that of a job that has lost a process.
+    pub(super) fn of_suspect(mut self) -> Self {
+        self.suspect = true;
+        self.slots.lock().suspects += 1;
+        self
+    }
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut free = self.slots.lock();
         free.total += 1;
         free.queues[self.queue] += 1;
+        free.suspects -= usize::from(self.suspect);
         drop(free);
         self.slots.freed.notify_one();
     }

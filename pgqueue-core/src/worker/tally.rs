@@ -35,6 +35,7 @@ pub(super) enum Ended {
 #[derive(Debug, Clone, Serialize)]
 struct Row {
     bucket: DateTime<Utc>,
+    worker_id: i64,
     queue: String,
     kind: String,
     completed: i64,
@@ -43,20 +44,27 @@ struct Row {
     cancelled: i64,
     snoozed: i64,
     lost: i64,
+    lease_lost: i64,
     run_ms_sum: i64,
     wait_ms_sum: i64,
     run_ms: [i64; HISTOGRAM_BARS],
     wait_ms: [i64; HISTOGRAM_BARS],
 }
 
-/// The worker's own counts. The minutes that are over are dropped once they are stored.
+/// The worker's own counts, under each id that it has had. The minutes that are over are dropped once they are stored.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    rows: BTreeMap<(DateTime<Utc>, String, String), Row>,
+    rows: BTreeMap<(DateTime<Utc>, String, String, i64), Row>,
+    worker_id: i64,
     changed: bool,
 }
 
 impl Tally {
+    /// Counts under another worker id from now on. What was counted under the old one stays: nobody else has had that id.
+    pub(super) fn go_on_as(&mut self, worker_id: i64) {
+        self.worker_id = worker_id;
+    }
+
     /// Counts a run that ended at `now`, by the database's clock.
     pub(super) fn count(&mut self, now: DateTime<Utc>, count: &Count<'_>) {
         self.row(now, count.queue, count.kind).add(count);
@@ -76,14 +84,20 @@ impl Tally {
         row.cancelled += i64::from(state == JobState::Cancelled);
     }
 
+    /// Counts an end of a run of this worker that came after its lease was lost.
+    pub(super) fn count_lease_lost(&mut self, now: DateTime<Utc>, queue: &str, kind: &str) {
+        self.row(now, queue, kind).lease_lost += 1;
+    }
+
     fn row(&mut self, now: DateTime<Utc>, queue: &str, kind: &str) -> &mut Row {
         self.changed = true;
         let bucket = now.duration_trunc(TimeDelta::minutes(1)).unwrap_or(now);
-        let key = (bucket, queue.to_owned(), kind.to_owned());
+        let key = (bucket, queue.to_owned(), kind.to_owned(), self.worker_id);
         self.rows
             .entry(key)
-            .or_insert_with_key(|(bucket, queue, kind)| Row {
+            .or_insert_with_key(|(bucket, queue, kind, worker_id)| Row {
                 bucket: *bucket,
+                worker_id: *worker_id,
                 queue: queue.clone(),
                 kind: kind.clone(),
                 completed: 0,
@@ -92,6 +106,7 @@ impl Tally {
                 cancelled: 0,
                 snoozed: 0,
                 lost: 0,
+                lease_lost: 0,
                 run_ms_sum: 0,
                 wait_ms_sum: 0,
                 run_ms: [0; HISTOGRAM_BARS],
@@ -119,12 +134,6 @@ impl Tally {
             self.rows
                 .retain(|(bucket, ..), _| newest - *bucket <= TimeDelta::minutes(LATE_MINUTES));
         }
-    }
-
-    /// Starts anew under another worker id: the old rows keep what was stored.
-    pub(super) fn clear(&mut self) {
-        self.rows.clear();
-        self.changed = false;
     }
 }
 

@@ -37,7 +37,6 @@ pub(super) async fn keep_up(engine: Arc<Engine>) {
 struct Upkeep {
     engine: Arc<Engine>,
     link: Link,
-    worker: i64,
     reconcile_at: Instant,
     cancel_at: Instant,
     flush_at: Instant,
@@ -47,10 +46,8 @@ impl Upkeep {
     fn new(engine: Arc<Engine>) -> Self {
         let now = Instant::now();
         let link = Link::new(engine.connections.clone(), Purpose::Other);
-        let worker = engine.worker_id();
         Self {
             link,
-            worker,
             reconcile_at: now,
             cancel_at: now,
             flush_at: now + FLUSH_INTERVAL,
@@ -112,22 +109,10 @@ impl Upkeep {
     }
 
     async fn flush(&mut self) -> Result<(), Error> {
-        let worker = self.engine.worker_id();
-        if worker != self.worker {
-            // Rows are absolute values a worker id: the counts under the old id are stored up to the last flush.
-            self.worker = worker;
-            self.engine.with_tally(super::tally::Tally::clear);
-        }
         let Some(rows) = self.engine.with_tally(super::tally::Tally::changes) else {
             return Ok(());
         };
-        let stored: Result<Vec<i64>, Error> = self
-            .link
-            .load(FlushStats {
-                rows: &rows,
-                worker,
-            })
-            .await;
+        let stored: Result<Vec<i64>, Error> = self.link.load(FlushStats { rows: &rows }).await;
         match stored {
             Ok(_) => self.engine.with_tally(super::tally::Tally::stored),
             Err(error) => {

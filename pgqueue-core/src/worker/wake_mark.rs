@@ -13,6 +13,9 @@ const BUSY_COUNT: usize = 25;
 const WINDOW: Duration = Duration::from_millis(100);
 /// Without a job for so long, the queue is quiet again.
 const QUIET_AFTER: Duration = Duration::from_millis(50);
+/// So many claims in a row that may have left something, with no quiet between them, mean a backlog. One is not enough: each
+/// job that comes alone fills a lane of one slot, and the mark would change at nearly every job.
+const BACKLOG_CLAIMS: usize = 3;
 /// How often a busy queue that runs dry is polled.
 pub(super) const BUSY_POLL: Duration = Duration::from_millis(4);
 
@@ -31,7 +34,8 @@ pub(super) struct WakeMark {
     found_at: Instant,
     window_start: Instant,
     window_count: usize,
-    backlog: bool,
+    /// How many claims in a row may have left something.
+    full_claims: usize,
 }
 
 impl WakeMark {
@@ -42,7 +46,7 @@ impl WakeMark {
             found_at: now,
             window_start: now,
             window_count: 0,
-            backlog: false,
+            full_claims: 0,
         }
     }
 
@@ -56,10 +60,13 @@ impl WakeMark {
         self.count(now, 1);
     }
 
-    /// Notes what a claim found; `full`: there may be more.
+    /// Notes what a claim found; `full`: there may be more. Full of nothing, it was never looked at, and tells nothing.
     pub(super) fn claimed(&mut self, now: Instant, found: usize, full: bool) {
-        self.backlog = full;
+        if !full || self.is_quiet(now) {
+            self.full_claims = 0;
+        }
         if found > 0 {
+            self.full_claims += usize::from(full);
             self.found_at = now;
             self.count(now, found);
         }
@@ -71,10 +78,10 @@ impl WakeMark {
         let may_change = self
             .changed_at
             .is_none_or(|at| now.duration_since(at) >= LEAST_CHANGE);
-        let busy = self.backlog
+        let busy = self.full_claims >= BACKLOG_CLAIMS
             || self.window_count >= BUSY_COUNT
                 && now.duration_since(self.window_start) <= 2 * WINDOW;
-        let quiet = now.duration_since(self.found_at) >= QUIET_AFTER;
+        let quiet = self.is_quiet(now);
         let change = match (self.set, may_change) {
             _ if first => Some(MarkChange::Set),
             (true, true) if busy && !quiet => Some(MarkChange::Clear),
@@ -91,6 +98,10 @@ impl WakeMark {
     /// Forgets what it believes of the database, after a lost connection: the mark is set again first.
     pub(super) fn forget(&mut self) {
         self.changed_at = None;
+    }
+
+    fn is_quiet(&self, now: Instant) -> bool {
+        now.duration_since(self.found_at) >= QUIET_AFTER
     }
 
     fn count(&mut self, now: Instant, events: usize) {
@@ -123,7 +134,9 @@ mod tests {
         let start = Instant::now();
         let mut mark = WakeMark::new(start);
         mark.change(start);
-        mark.claimed(after(start, 150), 10, true);
+        for ms in [130, 140, 150] {
+            mark.claimed(after(start, ms), 5, true);
+        }
         assert_eq!(mark.change(after(start, 150)), Some(MarkChange::Clear));
         mark.claimed(after(start, 210), 0, false);
         assert_eq!(
@@ -132,6 +145,22 @@ mod tests {
             "not before a tenth of a second"
         );
         assert_eq!(mark.change(after(start, 260)), Some(MarkChange::Set));
+    }
+
+    #[test]
+    fn full_claims_with_quiet_between_them_or_with_dry_ones_keep_the_mark() {
+        let start = Instant::now();
+        let mut mark = WakeMark::new(start);
+        mark.change(start);
+        for ms in (200..2000).step_by(60) {
+            mark.claimed(after(start, ms), 1, true);
+            assert_eq!(mark.change(after(start, ms)), None, "nobody would poll");
+        }
+        for ms in (2000..4000).step_by(20) {
+            mark.claimed(after(start, ms), 1, true);
+            mark.claimed(after(start, ms + 1), 0, false);
+            assert_eq!(mark.change(after(start, ms + 1)), None);
+        }
     }
 
     #[test]
