@@ -10,6 +10,7 @@
 )]
 
 pub mod process;
+pub mod seed;
 
 use std::future::Future;
 use std::sync::LazyLock;

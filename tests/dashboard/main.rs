@@ -1,0 +1,6 @@
+//! The dashboard over HTTP, each test on a database and a server of its own.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod mounting;
+mod site;
