@@ -40,7 +40,7 @@ use crate::error::{Error, ErrorKind};
 use crate::maintenance::{self, Duties, Taken};
 use crate::migrate;
 use crate::source::{Connections, Link, Purpose, Source};
-use crate::sql::Unregister;
+use crate::sql::{Ledger, Unregister};
 use config::{Config, Lane};
 use ends::Finish;
 use engine::{Engine, Pulse, Wakes};
@@ -167,7 +167,7 @@ impl Worker {
 
     async fn work(self, until_empty: bool) -> Result<(), Error> {
         let mut link = Link::new(self.connections.clone(), Purpose::Other);
-        migrate::check_applied(link.connection().await?).await?;
+        migrate::check(&link.load(Ledger {}).await?)?;
         let (engine, finished) = self.start(&mut link, until_empty).await?;
         link.disconnect(); // made anew for the farewell
         tracing::info!(
