@@ -167,6 +167,8 @@ impl<S> Context<S> {
 
     /// Stores what the run has to report, in the column `progress`, on a connection of the pool.
     ///
+    /// In a transaction of its own that is read committed and may write, whatever the pool's sessions default to.
+    ///
     /// # Errors
     /// [`ErrorKind::LeaseLost`] when this is not the current run any more; [`ErrorKind::AlreadyCompleted`] after
     /// `complete_in`, without asking the database: its row may be locked by your own transaction.
@@ -174,13 +176,15 @@ impl<S> Context<S> {
         let progress = self.reportable(progress)?;
         let mut conn = self.connection().await?;
         let statement = self.progress_statement(&progress);
-        let changed: Vec<i64> = diesel_async::RunQueryDsl::load(statement, &mut conn)
-            .await
-            .map_err(Error::from)?;
-        self.still_ours(&changed)
+        let mut transaction = conn.build_transaction().read_committed().read_write();
+        let stored: QueryResult<Vec<i64>> = transaction
+            .run(async |conn| diesel_async::RunQueryDsl::load(statement, conn).await)
+            .await;
+        self.still_ours(&stored?)
     }
 
-    /// Stores what the run has to report, on a sync connection of yours. For blocking handlers.
+    /// Stores what the run has to report, on a sync connection of yours. For blocking handlers. Its session, or your
+    /// transaction, must be one that may write.
     ///
     /// # Errors
     /// As [`progress`](Self::progress).

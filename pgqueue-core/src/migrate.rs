@@ -92,7 +92,7 @@ where
 }
 
 /// Makes sure that every migration of this crate is applied in the schema that the connection uses.
-pub(crate) async fn check_applied<C>(conn: &mut C) -> Result<(), Error>
+async fn check_applied<C>(conn: &mut C) -> Result<(), Error>
 where
     C: AsyncConnection<Backend = Pg>,
 {
@@ -102,7 +102,8 @@ where
     check(&ledger)
 }
 
-fn check(ledger: &[(String, bool)]) -> Result<(), Error> {
+/// Judges what a [`Ledger`] statement answered.
+pub(crate) fn check(ledger: &[(String, bool)]) -> Result<(), Error> {
     let applied = |version: &str| ledger.iter().any(|(have, _)| have == version);
     if let Some((missing, _)) = SCRIPTS.iter().find(|(version, _)| !applied(version)) {
         return Err(Error::new(

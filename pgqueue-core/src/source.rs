@@ -276,26 +276,23 @@ pub(crate) struct Link {
     connections: Connections,
     purpose: Purpose,
     conn: Option<AsyncPgConnection>,
-    statement_limit: Duration,
-    connect_limit: Duration,
+    /// How long connecting and one statement may take together, for a caller that must be back in time.
+    together: Option<Duration>,
 }
 
 impl Link {
     pub(crate) fn new(connections: Connections, purpose: Purpose) -> Self {
-        let (statement_limit, connect_limit) = (STATEMENT_LIMIT, CONNECT_LIMIT);
         Self {
             connections,
             purpose,
             conn: None,
-            statement_limit,
-            connect_limit,
+            together: None,
         }
     }
 
-    /// Shortens both limits, for a caller that must be back in time.
+    /// Bounds each [`load`](Self::load) as a whole, with the connection that it may have to make.
     pub(crate) fn within(mut self, limit: Duration) -> Self {
-        self.statement_limit = self.statement_limit.min(limit);
-        self.connect_limit = self.connect_limit.min(limit);
+        self.together = Some(limit);
         self
     }
 
@@ -308,12 +305,28 @@ impl Link {
         U: Send + 'a,
     {
         Box::pin(async move {
-            let answer = self.try_load(query).await;
-            let Err(error) = answer else { return answer };
-            let error = self.blamed(error).await;
-            self.conn = None;
-            Err(error)
+            let answer = match self.together {
+                None => self.load_or_blame(query).await,
+                Some(limit) => tokio::time::timeout(limit, self.load_or_blame(query))
+                    .await
+                    .unwrap_or_else(|_| Err(timed_out("answer a statement", limit))),
+            };
+            if answer.is_err() {
+                self.conn = None;
+            }
+            answer
         })
+    }
+
+    async fn load_or_blame<'a, Q, U>(&mut self, query: Q) -> Result<Vec<U>, Error>
+    where
+        Q: LoadQuery<'a, AsyncPgConnection, U> + Send + 'a,
+        U: Send,
+    {
+        match self.try_load(query).await {
+            Ok(rows) => Ok(rows),
+            Err(error) => Err(self.blamed(error).await),
+        }
     }
 
     /// Tells a refused statement from a session that was ended under it, by a restart or an administrator: diesel-async
@@ -326,9 +339,8 @@ impl Link {
         else {
             return error;
         };
-        let ping = tokio::time::timeout(self.statement_limit, conn.batch_execute("SELECT"));
-        match ping.await {
-            Ok(Ok(())) => error,
+        match answered(conn.batch_execute("SELECT")).await {
+            Ok(()) => error,
             _ => Error::new(
                 ErrorKind::Connection,
                 format!("{error}; the connection to PostgreSQL is gone, a new one will be made"),
@@ -342,20 +354,16 @@ impl Link {
         Q: LoadQuery<'a, AsyncPgConnection, U> + Send + 'a,
         U: Send,
     {
-        let limit = self.statement_limit;
         let conn = self.connection().await?;
-        let answer = tokio::time::timeout(limit, query.load(conn)).await;
-        Ok(answer.map_err(|_| timed_out("answer a statement", limit))??)
+        answered(query.load(conn)).await
     }
 
     /// Gives the connection, making it if there is none.
     pub(crate) async fn connection(&mut self) -> Result<&mut AsyncPgConnection, Error> {
         if self.conn.is_none() {
-            let made =
-                tokio::time::timeout(self.connect_limit, connect(&self.connections, self.purpose))
-                    .await;
-            self.conn =
-                Some(made.map_err(|_| timed_out("accept a connection", self.connect_limit))??);
+            let made = connect(&self.connections, self.purpose);
+            let made = tokio::time::timeout(CONNECT_LIMIT, made).await;
+            self.conn = Some(made.map_err(|_| timed_out("accept a connection", CONNECT_LIMIT))??);
         }
         Ok(self.conn.as_mut().expect("invariant: made above"))
     }
@@ -376,6 +384,12 @@ async fn connect(connections: &Connections, purpose: Purpose) -> Result<AsyncPgC
         tracing::debug!(%error, "this server has no keepalive settings for sessions");
     }
     Ok(conn)
+}
+
+/// Bounds what an engine connection is asked, as every statement is. Whoever gets an error drops the connection.
+pub(crate) async fn answered<T>(asked: impl Future<Output = QueryResult<T>>) -> Result<T, Error> {
+    let answer = tokio::time::timeout(STATEMENT_LIMIT, asked).await;
+    Ok(answer.map_err(|_| timed_out("answer a statement", STATEMENT_LIMIT))??)
 }
 
 fn timed_out(what: &str, limit: Duration) -> Error {

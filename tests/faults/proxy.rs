@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -19,6 +20,8 @@ pub(crate) enum Fault {
     LoseReply,
     /// It never reaches the server; the client reads that an administrator has terminated its session.
     Terminate,
+    /// It never reaches the server, and nobody answers: packets are dropped.
+    Swallow,
 }
 
 /// A running proxy. Its connections end with it.
@@ -32,6 +35,8 @@ pub(crate) struct Proxy {
 struct Rules {
     armed: Arc<Mutex<Vec<(&'static str, Fault)>>>,
     struck: Arc<AtomicUsize>,
+    /// How long the next connections take to be made, one each.
+    delays: Arc<Mutex<VecDeque<Duration>>>,
 }
 
 impl Proxy {
@@ -61,6 +66,11 @@ impl Proxy {
     /// Arms a fault for the next statement whose text contains `statement`.
     pub(crate) fn arm(&self, statement: &'static str, fault: Fault) {
         locked(&self.rules.armed).push((statement, fault));
+    }
+
+    /// Makes the next connections slow, by these times one after the other.
+    pub(crate) fn delay_connections(&self, delays: impl IntoIterator<Item = Duration>) {
+        locked(&self.rules.delays).extend(delays);
     }
 
     /// Tells how many faults have struck.
@@ -109,6 +119,8 @@ async fn accept(listener: TcpListener, server: String, rules: Rules) {
 }
 
 async fn connect(client: TcpStream, server: &str, rules: Rules) -> io::Result<()> {
+    let delay = locked(&rules.delays).pop_front();
+    tokio::time::sleep(delay.unwrap_or_default()).await;
     let server = TcpStream::connect(server).await?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
@@ -156,8 +168,13 @@ impl Session {
                     if self.rules.strike(&asking, Fault::Terminate) {
                         return self.terminate().await;
                     }
+                    self.maybe_swallow(&asking).await;
                 }
-                b'S' | b'Q' => locked(&self.asked).push_back(std::mem::take(&mut asking)),
+                b'S' => locked(&self.asked).push_back(std::mem::take(&mut asking)),
+                b'Q' => {
+                    self.maybe_swallow(&text(body).0).await;
+                    locked(&self.asked).push_back(std::mem::take(&mut asking));
+                }
                 _ => {}
             }
             server.write_all(&message).await?;
@@ -177,6 +194,13 @@ impl Session {
                 return Ok(message);
             }
             self.to_client.lock().await.write_all(b"N").await?;
+        }
+    }
+
+    /// Never returns if the statement is to be swallowed: the connection hangs from then on.
+    async fn maybe_swallow(&self, statement: &str) {
+        if self.rules.strike(statement, Fault::Swallow) {
+            std::future::pending::<()>().await;
         }
     }
 

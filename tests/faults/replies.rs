@@ -1,10 +1,12 @@
-//! Statements that the server ran although the worker never heard so, and sessions that end under it.
+//! Statements that the server ran although the worker never heard so, that nobody answers, and sessions that end under it.
 
 use super::*;
 use crate::proxy::{Fault, Proxy};
-use pgqueue_core::{Context, JobState};
+use pgqueue_core::{Context, ErrorKind, JobState};
 
 const CLAIM: &str = "-- Claims due jobs of several queues";
+const BEAT: &str = "-- Renews a worker's lease";
+const LEDGER: &str = "-- Tells which migrations";
 const FINISH: &str = "-- Ends runs";
 
 /// Starts a worker behind a proxy that runs one job at a time and keeps the job's id as its output.
@@ -85,4 +87,72 @@ async fn a_claim_that_meets_the_end_of_its_session_is_made_again() {
 
     assert_eq!(proxy.struck(), 1);
     assert_eq!((row.attempt, row.fencing_token), (1, 1));
+}
+
+/// A beat gives up a third of the lease after it began, with all that it had to do: there is time for another.
+#[tokio::test]
+async fn a_slow_connection_and_a_dropped_packet_in_one_beat_do_not_cost_the_lease() {
+    let db = TestDatabase::migrated();
+    let proxy = Proxy::start(db.url()).await;
+    let lease = Duration::from_millis(4500);
+    let third = lease / 3;
+    let worker = Worker::builder(proxy.url()).lease(lease);
+    let _worker = run(worker
+        .handle(async |_: Act, _| Ok::<_, String>(()))
+        .build()
+        .unwrap());
+    let job = enqueue(&db, Act::Return);
+    db.wait_for_state(job, JobState::Completed).await;
+    let connections = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    wait_until("the worker has its six connections", async || {
+        db.number(connections) == 6
+    })
+    .await;
+    db.execute(
+        "CREATE TABLE beats (late boolean);
+         CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN INSERT INTO beats VALUES (OLD.expires_at < clock_timestamp()); RETURN NEW; END $$;
+         CREATE TRIGGER note BEFORE UPDATE ON pgqueue_workers FOR EACH ROW EXECUTE FUNCTION note()",
+    );
+
+    proxy.delay_connections([third * 8 / 10, third * 2 / 10]);
+    proxy.arm(BEAT, Fault::Swallow);
+    proxy.arm(BEAT, Fault::Terminate);
+    wait_until("both faults have struck", async || proxy.struck() == 2).await;
+    let beats = db.number("SELECT count(*) FROM beats");
+    wait_until("it beats again", async || {
+        db.number("SELECT count(*) FROM beats") > beats
+    })
+    .await;
+
+    assert_eq!(db.number("SELECT count(*) FROM beats WHERE late"), 0);
+}
+
+#[tokio::test]
+async fn a_start_that_nobody_answers_fails() {
+    let db = TestDatabase::migrated();
+    let proxy = Proxy::start(db.url()).await;
+    proxy.arm(LEDGER, Fault::Swallow);
+
+    let worker = Worker::builder(proxy.url()).handle(async |_: Act, _| Ok::<_, String>(()));
+    let start = worker.build().unwrap().run(std::future::pending::<()>());
+    let failed = tokio::time::timeout(Duration::from_secs(60), start).await;
+
+    let error = failed.expect("it does not wait for ever").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Connection);
+    assert_eq!(proxy.struck(), 1);
+}
+
+#[tokio::test]
+async fn a_listen_that_nobody_answers_is_tried_again_on_another_connection() {
+    let db = TestDatabase::migrated();
+    let proxy = Proxy::start(db.url()).await;
+    proxy.arm("LISTEN", Fault::Swallow);
+
+    let _worker = run_behind(&proxy);
+
+    wait_until("LISTEN was swallowed", async || proxy.struck() == 1).await;
+    let listening = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND state = 'idle' AND query LIKE 'NOTIFY%probe%'";
+    wait_until("it listens", async || db.number(listening) == 1).await;
 }

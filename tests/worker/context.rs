@@ -467,3 +467,25 @@ async fn handlers_that_hold_every_pooled_connection_keep_the_worker_at_work() {
 
     assert_eq!(row.state, JobState::Completed);
 }
+
+#[tokio::test]
+async fn progress_is_stored_where_sessions_are_read_only_and_serializable_by_default() {
+    let db = TestDatabase::migrated();
+    let id = enqueue(&db, job());
+    let name = db.url().rsplit('/').next().unwrap();
+    db.execute(&format!(
+        "ALTER DATABASE \"{name}\" SET default_transaction_read_only = on;
+         ALTER DATABASE \"{name}\" SET default_transaction_isolation = serializable"
+    ));
+
+    let worker = worker(&db, async |_, ctx: Context| {
+        ctx.progress(json!("half")).await
+    });
+    worker.build().unwrap().run_until_empty().await.unwrap();
+
+    let row = db.job(id);
+    assert_eq!(
+        (row.state, row.progress),
+        (JobState::Completed, Some(json!("half")))
+    );
+}

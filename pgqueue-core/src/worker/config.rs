@@ -76,7 +76,7 @@ impl Config {
             YEAR,
         )?;
         check_length("lost_base_wait", self.lost_base_wait, Duration::ZERO, YEAR)?;
-        // A third of it must hold a reconnect and a round trip.
+        // A third of it must hold a reconnect and a round trip: the heartbeat gives up and connects anew after that.
         check_length("lease", self.lease, ms(500), YEAR)?;
         check_length("stop_wait", self.stop_wait, Duration::ZERO, YEAR)?;
         check_length("shutdown_grace", self.shutdown_grace, Duration::ZERO, YEAR)?;

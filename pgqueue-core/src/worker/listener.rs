@@ -16,7 +16,7 @@ use super::engine::Engine;
 use super::shutdown::Phase;
 use crate::backoff;
 use crate::error::{Error, ErrorKind};
-use crate::source::{Link, Purpose};
+use crate::source::{Link, Purpose, answered};
 
 /// How often the connection is tried while nothing is heard.
 const PROBE_INTERVAL: Duration = Duration::from_secs(15);
@@ -67,11 +67,9 @@ async fn hear(engine: &Engine) -> Result<std::convert::Infallible, Error> {
     loop {
         let mut identity = engine.identity.subscribe();
         let own = own_channel(&engine.channel, *identity.borrow_and_update());
-        conn.batch_execute(&format!(
-            r#"UNLISTEN *; LISTEN "{}"; LISTEN "{own}""#,
-            quoted(&engine.channel)
-        ))
-        .await?;
+        let channel = quoted(&engine.channel);
+        let listen = format!(r#"UNLISTEN *; LISTEN "{channel}"; LISTEN "{own}""#);
+        answered(conn.batch_execute(&listen)).await?;
         engine.wakes.wake_all();
         probe(engine, conn, &own).await?;
         loop {

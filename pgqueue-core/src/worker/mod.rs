@@ -40,7 +40,7 @@ use crate::error::{Error, ErrorKind};
 use crate::maintenance::{self, Duties, Taken};
 use crate::migrate;
 use crate::source::{Connections, Link, Purpose, Source};
-use crate::sql::Unregister;
+use crate::sql::{Ledger, Unregister};
 use config::{Config, Lane};
 use ends::Finish;
 use engine::{Engine, Pulse, Wakes};
@@ -58,6 +58,9 @@ const FAREWELL_LIMIT: Duration = Duration::from_secs(5);
 ///
 /// It makes six connections of its own (claims, ends, notifications, upkeep, maintenance, heartbeat) beside the pool that handlers use,
 /// and one OS thread for the heartbeat. It runs on any tokio runtime.
+///
+/// A handler that panics fails its run and nothing else, unless the program is built with `panic = "abort"`: then it ends the
+/// process, as a crash does, and what ran there comes back as lost when the lease is over. The worker warns of it at its start.
 #[must_use = "a worker does nothing until it runs"]
 pub struct Worker {
     config: Config,
@@ -167,7 +170,7 @@ impl Worker {
 
     async fn work(self, until_empty: bool) -> Result<(), Error> {
         let mut link = Link::new(self.connections.clone(), Purpose::Other);
-        migrate::check_applied(link.connection().await?).await?;
+        migrate::check(&link.load(Ledger {}).await?)?;
         let (engine, finished) = self.start(&mut link, until_empty).await?;
         link.disconnect(); // made anew for the farewell
         tracing::info!(
@@ -177,6 +180,11 @@ impl Worker {
             concurrency = engine.config.concurrency,
             "worker started"
         );
+        if cfg!(panic = "abort") {
+            tracing::warn!(
+                "the program is built with panic = \"abort\": a handler that panics ends the process, and the jobs that run come back as lost"
+            );
+        }
         let mut heartbeat = Heartbeat::start(Arc::clone(&engine))?;
         let mut tasks = Tasks::start(&engine, finished);
         let failed = tokio::select! {
