@@ -1,6 +1,7 @@
 //! Where the dashboard may be mounted, and what every answer carries.
 
-use pgqueue_dashboard::DashboardBuilder;
+use actix_web::{App, HttpServer, rt, web};
+use pgqueue_dashboard::{Dashboard, DashboardBuilder};
 use pgqueue_suite::TestDatabase;
 use reqwest::{Method, StatusCode};
 
@@ -24,6 +25,88 @@ async fn links_begin_with_the_path_of_the_mount() {
 }
 
 #[actix_web::test]
+async fn two_dashboards_in_one_application_do_not_mix() {
+    let database = TestDatabase::migrated();
+    let built = |name: &str| {
+        let builder = Dashboard::builder(database.url()).insecure_open_to_everybody();
+        builder.environment(name).build().unwrap()
+    };
+    let (first, second) = (built("first"), built("second"));
+    let server = HttpServer::new(move || {
+        App::new()
+            .service(web::scope("/a/jobs").service(first.clone()))
+            .service(web::scope("/b").service(web::scope("/jobs").service(second.clone())))
+            .route("/a/own", web::get().to(async || "the host's own"))
+    })
+    .workers(1)
+    .disable_signals()
+    .bind("127.0.0.1:0")
+    .unwrap();
+    let address = server.addrs()[0];
+    rt::spawn(server.run());
+    let get = async |path: &str| {
+        send(reqwest::Client::new().get(format!("http://{address}{path}"))).await
+    };
+
+    for (base, name, other) in [
+        ("/a/jobs", "first", "second"),
+        ("/b/jobs", "second", "first"),
+    ] {
+        let page = get(&format!("{base}/settings")).await;
+        assert!(
+            page.text.contains(name) && !page.text.contains(other),
+            "{base}"
+        );
+        assert!(
+            page.text.contains(&format!("href=\"{base}/queues\"")),
+            "{base}"
+        );
+        let style = page
+            .text
+            .split("rel=\"stylesheet\" href=\"")
+            .nth(1)
+            .unwrap()
+            .split('"')
+            .next()
+            .unwrap();
+        assert_eq!(
+            get(style).await.header("content-type"),
+            "text/css; charset=utf-8"
+        );
+    }
+    assert_eq!(get("/a/own").await.text, "the host's own");
+}
+
+#[actix_web::test]
+async fn behind_a_proxy_that_strips_a_prefix_links_have_it() {
+    let site = Site::of(TestDatabase::migrated(), |builder| {
+        builder
+            .path("/internal")
+            .external_base("/tools/jobs/")
+            .insecure_open_to_everybody()
+    })
+    .await;
+
+    let page = site.get("/internal/settings").await;
+    assert!(page.text.contains("href=\"/tools/jobs/settings\""));
+    assert!(!page.text.contains("/internal"));
+    let saved = site
+        .post(
+            "/internal/settings",
+            &[("theme", "dark"), ("offset", "0"), ("refresh", "2")],
+        )
+        .await;
+    assert_eq!(saved.location(), "/tools/jobs/settings");
+    assert!(
+        saved
+            .headers
+            .get_all("set-cookie")
+            .iter()
+            .all(|cookie| cookie.to_str().unwrap().contains("Path=/tools/jobs"))
+    );
+}
+
+#[actix_web::test]
 async fn a_form_of_another_origin_changes_nothing() {
     let site = Site::of(
         TestDatabase::migrated(),
@@ -38,6 +121,7 @@ async fn a_form_of_another_origin_changes_nothing() {
             .form(&form),
     )
     .await;
+    let silent = send(site.request(Method::POST, "/settings").form(&form)).await;
     let accepted = site.post("/settings", &form).await;
 
     assert_eq!(refused.status, StatusCode::FORBIDDEN);
@@ -45,6 +129,92 @@ async fn a_form_of_another_origin_changes_nothing() {
         refused.text.contains("https://evil.example"),
         "it says what it saw"
     );
+    assert_eq!(silent.status, StatusCode::FORBIDDEN);
     assert_eq!(accepted.status, StatusCode::SEE_OTHER);
     assert_eq!(accepted.location(), "/settings");
+}
+
+#[actix_web::test]
+async fn every_answer_carries_the_security_headers_and_is_kept_by_no_cache() {
+    let site = Site::of(
+        TestDatabase::migrated(),
+        DashboardBuilder::insecure_open_to_everybody,
+    )
+    .await;
+    let long = format!("/settings?{}", "a".repeat(9000));
+
+    for path in [
+        "/",
+        "/settings",
+        "/nope",
+        "/assets/0/app.css",
+        long.as_str(),
+    ] {
+        let answer = site.get(path).await;
+        let shown = &path[..path.len().min(20)];
+        assert!(
+            answer
+                .header("content-security-policy")
+                .starts_with("default-src 'none'"),
+            "{shown}"
+        );
+        assert_eq!(
+            answer.header("x-content-type-options"),
+            "nosniff",
+            "{shown}"
+        );
+        assert_eq!(answer.header("x-frame-options"), "DENY", "{shown}");
+        assert_eq!(answer.header("cache-control"), "no-store", "{shown}");
+        assert_eq!(answer.header("x-request-id").len(), 16, "{shown}");
+    }
+}
+
+#[actix_web::test]
+async fn a_problem_is_a_page_for_browsers_and_json_for_programs() {
+    let site = Site::of(
+        TestDatabase::migrated(),
+        DashboardBuilder::insecure_open_to_everybody,
+    )
+    .await;
+
+    let page = site.get("/nope").await;
+    let json = send(
+        site.request(Method::GET, "/nope")
+            .header("accept", "application/json"),
+    )
+    .await;
+
+    assert_eq!(page.status, StatusCode::NOT_FOUND);
+    assert!(page.text.contains("What to do:") && page.text.contains(page.header("x-request-id")));
+    assert_eq!(json.header("content-type"), "application/problem+json");
+    let problem: serde_json::Value = serde_json::from_str(&json.text).unwrap();
+    assert_eq!(
+        (problem["status"].as_u64(), problem["title"].as_str()),
+        (Some(404), Some("Not found"))
+    );
+}
+
+#[actix_web::test]
+async fn without_tables_or_without_a_database_the_page_says_what_to_do() {
+    let missing = Site::of(
+        TestDatabase::empty(),
+        DashboardBuilder::insecure_open_to_everybody,
+    )
+    .await;
+    let page = missing.get("/").await;
+    assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(
+        page.text.contains("pgqueue-dashboard migrate"),
+        "{}",
+        page.text
+    );
+
+    let dashboard = Dashboard::builder("postgres://postgres:geheim@127.0.0.1:1/shop")
+        .insecure_open_to_everybody()
+        .build()
+        .unwrap();
+    let gone = Site::serve(TestDatabase::empty(), dashboard).await;
+    let page = gone.get("/").await;
+    assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(page.text.contains("check that PostgreSQL runs") && !page.text.contains("geheim"));
 }

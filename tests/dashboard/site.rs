@@ -61,6 +61,11 @@ impl Site {
         let dashboard = settings(Dashboard::builder(database.url()))
             .build()
             .unwrap();
+        Self::serve(database, dashboard).await
+    }
+
+    /// Serves this dashboard.
+    pub(crate) async fn serve(database: TestDatabase, dashboard: Dashboard) -> Self {
         let served = dashboard.clone();
         let server = HttpServer::new(move || App::new().service(served.clone()))
             .workers(1)

@@ -114,7 +114,8 @@ impl Config {
         !self.completed_retention.is_zero()
     }
 
-    /// How often the worker's row is renewed: two beats may be lost before the lease is.
+    /// How often the worker's row is renewed, and the longest that one try may take: two tries that are refused at once,
+    /// or one that is answered by nothing, do not cost the lease.
     pub(crate) fn beat_interval(&self) -> Duration {
         self.lease / 3
     }
