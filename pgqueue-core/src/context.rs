@@ -165,13 +165,17 @@ impl<S> Context<S> {
         }
     }
 
-    /// Stores what the run has to report, in the column `progress`, on a connection of the pool.
+    /// Stores what the run has to report, in the column `progress`, on a connection of the pool. In a drained test, which
+    /// has no pool, it is checked and goes nowhere.
     ///
     /// # Errors
     /// [`ErrorKind::LeaseLost`] when this is not the current run any more; [`ErrorKind::AlreadyCompleted`] after
     /// `complete_in`, without asking the database: its row may be locked by your own transaction.
     pub async fn progress(&self, progress: impl Serialize) -> Result<(), Error> {
         let progress = self.reportable(progress)?;
+        if self.run.connections.is_none() {
+            return Ok(()); // a drained test job
+        }
         let mut conn = self.connection().await?;
         let statement = self.progress_statement(&progress);
         let changed: Vec<i64> = diesel_async::RunQueryDsl::load(statement, &mut conn)
