@@ -121,7 +121,6 @@ fn speed(jobs: &[JobRow]) -> (i64, f64) {
 }
 
 fn last_error(job: &JobRow) -> &str {
-    let errors = job.errors.as_array();
-    let message = errors.and_then(|errors| errors.last()?.get("message")?.as_str());
-    message.unwrap_or("no error was kept")
+    let newest = job.errors.last();
+    newest.map_or("no error was kept", |error| &error.message)
 }

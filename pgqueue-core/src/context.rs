@@ -165,7 +165,8 @@ impl<S> Context<S> {
         }
     }
 
-    /// Stores what the run has to report, in the column `progress`, on a connection of the pool.
+    /// Stores what the run has to report, in the column `progress`, on a connection of the pool. In a drained test, which
+    /// has no pool, it is checked and goes nowhere.
     ///
     /// In a transaction of its own that is read committed and may write, whatever the pool's sessions default to.
     ///
@@ -174,6 +175,9 @@ impl<S> Context<S> {
     /// `complete_in`, without asking the database: its row may be locked by your own transaction.
     pub async fn progress(&self, progress: impl Serialize) -> Result<(), Error> {
         let progress = self.reportable(progress)?;
+        if self.run.connections.is_none() {
+            return Ok(()); // a drained test job
+        }
         let mut conn = self.connection().await?;
         let statement = self.progress_statement(&progress);
         let mut transaction = conn.build_transaction().read_committed().read_write();

@@ -59,6 +59,7 @@ mod maintenance;
 mod migrate;
 mod model;
 mod outcome;
+mod run_error;
 pub mod schema;
 mod source;
 mod sql;
@@ -75,6 +76,7 @@ pub use job::{Job, new};
 pub use migrate::{MIGRATIONS, migrate, migrate_async};
 pub use model::{JobRow, Span};
 pub use outcome::{HandlerResult, Outcome};
+pub use run_error::RunError;
 pub use source::{PooledConnection, Source};
 pub use state::{JobState, UnknownState};
 pub use worker::{Worker, WorkerBuilder, WorkerHandle};
@@ -87,5 +89,6 @@ pub use tokio_util::sync::CancellationToken;
 pub mod __private {
     pub use crate::enqueue::insert::{Due, Payload, Row};
     pub use crate::model::{Document, MaybeDocument};
+    pub use crate::run_error::RunErrors;
     pub use diesel::query_source::TableNotEqual;
 }

@@ -10,13 +10,18 @@ use diesel::pg::{Pg, PgValue};
 use diesel::prelude::*;
 use diesel::serialize::{self, Output, ToSql};
 use diesel::sql_types::{Interval, Jsonb, Nullable};
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+use crate::run_error::{RunError, RunErrors};
 use crate::state::JobState;
 
 /// One row of `pgqueue_jobs`, all columns.
 ///
-/// JSON that serde cannot read, nested deeper than 128 levels, comes as a `String` of its text.
+/// JSON that serde cannot read, nested deeper than 127 levels, comes as a `String` of its text.
+///
+/// Written as JSON its fields are named as the columns, the state is its name, times are RFC 3339, and `timeout` is
+/// `timeout_ms`, in milliseconds.
 ///
 /// ```no_run
 /// use diesel::prelude::*;
@@ -28,7 +33,7 @@ use crate::state::JobState;
 ///     .load(conn)?;
 /// # Ok(()) }
 /// ```
-#[derive(Debug, Clone, PartialEq, Queryable, Selectable, Identifiable)]
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, Identifiable, Serialize)]
 #[diesel(table_name = crate::schema::pgqueue_jobs)]
 #[diesel(check_for_backend(Pg))]
 #[expect(missing_docs, reason = "the columns are documented in the schema")]
@@ -53,14 +58,22 @@ pub struct JobRow {
     #[diesel(deserialize_as = Document)]
     pub payload: Value,
     pub unique_key: Option<String>,
+    #[serde(rename = "timeout_ms", serialize_with = "milliseconds")]
     pub timeout: Option<Span>,
-    pub errors: Value,
+    #[diesel(deserialize_as = RunErrors)]
+    pub errors: Vec<RunError>,
     #[diesel(deserialize_as = MaybeDocument)]
     pub metadata: Option<Value>,
     #[diesel(deserialize_as = MaybeDocument)]
     pub progress: Option<Value>,
     #[diesel(deserialize_as = MaybeDocument)]
     pub output: Option<Value>,
+}
+
+fn milliseconds<S: Serializer>(length: &Option<Span>, serializer: S) -> Result<S::Ok, S::Error> {
+    let milliseconds =
+        length.map(|Span(length)| u64::try_from(length.as_millis()).unwrap_or(u64::MAX));
+    milliseconds.serialize(serializer)
 }
 
 /// JSON that somebody stored. PostgreSQL nests it deeper than serde reads: one such row must not fail all that are read with it.

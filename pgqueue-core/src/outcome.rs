@@ -52,7 +52,7 @@ pub(crate) enum Ending {
 /// A failure as it is kept in `errors`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// `error`, `panic`, `timeout`, `payload` or `handler`.
+    /// One of the kinds that [`RunError`](crate::RunError) documents.
     pub(crate) kind: &'static str,
     pub(crate) message: String,
 }

@@ -297,3 +297,21 @@ statement! {
         Array<BigInt>,
     )
 }
+
+/// Those that only [`testing`](crate::testing) runs, on the few jobs of a test.
+#[cfg(feature = "testing")]
+pub(crate) mod drain {
+    use diesel::sql_types::{Array, BigInt, Interval, Text};
+
+    use crate::model::Span;
+
+    statement! {
+        /// Makes jobs due that are so by the clock. Relies on index `pgqueue_jobs_dequeue`.
+        Hasten<'a>, "drain_hasten.sql", (queues: &'a [String] => Array<Text>, kinds: &'a [String] => Array<Text>) -> ()
+    }
+
+    statement! {
+        /// Puts back the due times of jobs that a drain has set aside. Relies on the primary key.
+        PutBack<'a>, "drain_put_back.sql", (ids: &'a [i64] => Array<BigInt>, aside: Span => Interval) -> ()
+    }
+}

@@ -1,7 +1,7 @@
 //! For the tests of a host application: see what was enqueued, and claim and end it on the test's own connection, inside
 //! `begin_test_transaction` too. Feature `testing`.
 //!
-//! Handlers do not get that connection: `ctx.connection()` and `ctx.progress()` fail there, and `progress_in` and
+//! Handlers do not get that connection: `ctx.connection()` fails there, `ctx.progress()` stores nothing, and `progress_in` and
 //! `complete_in` on another connection, which cannot see your open transaction, give `LeaseLost`. To test handlers that use
 //! the database, give the test a database of its own, commit, and call [`Worker::run_until_empty`].
 //!
@@ -21,10 +21,12 @@
 //! ```
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use diesel::connection::LoadConnection;
 use diesel::pg::Pg;
 use diesel::prelude::*;
+use diesel::sql_types::Jsonb;
 use diesel_async::AsyncConnectionCore;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -34,7 +36,8 @@ use crate::error::{BoxError, Error, explain};
 use crate::job::Job;
 use crate::outcome::{Ending, Failure};
 use crate::schema::pgqueue_jobs;
-use crate::sql::{Claim, Finish, Register, Unregister};
+use crate::sql::drain::{Hasten, PutBack};
+use crate::sql::{Claim, ClaimSuspect, Finish, Register, Unregister};
 use crate::state::JobState;
 use crate::worker::Worker;
 use crate::worker::execute::{Claimed, panic_message};
@@ -59,15 +62,7 @@ pub struct Drained {
 /// # Errors
 /// Errors of the database, and payloads that are not of the type.
 pub fn enqueued<J: Job>(conn: &mut impl LoadConnection<Backend = Pg>) -> Result<Vec<J>, Error> {
-    let query = pgqueue_jobs::table
-        .filter(
-            pgqueue_jobs::kind
-                .eq(J::KIND)
-                .and(pgqueue_jobs::state.eq(JobState::Pending)),
-        )
-        .order(pgqueue_jobs::id)
-        .select(pgqueue_jobs::payload);
-    read(RunQueryDsl::load(query, conn).map_err(explain)?)
+    read(RunQueryDsl::load(pending::<J>(), conn).map_err(explain)?)
 }
 
 /// Reads the pending jobs of a type on an async connection.
@@ -77,19 +72,8 @@ pub fn enqueued<J: Job>(conn: &mut impl LoadConnection<Backend = Pg>) -> Result<
 pub async fn enqueued_async<J: Job>(
     conn: &mut impl AsyncConnectionCore<Backend = Pg>,
 ) -> Result<Vec<J>, Error> {
-    let query = pgqueue_jobs::table
-        .filter(
-            pgqueue_jobs::kind
-                .eq(J::KIND)
-                .and(pgqueue_jobs::state.eq(JobState::Pending)),
-        )
-        .order(pgqueue_jobs::id)
-        .select(pgqueue_jobs::payload);
-    read(
-        diesel_async::RunQueryDsl::load(query, conn)
-            .await
-            .map_err(explain)?,
-    )
+    let payloads = diesel_async::RunQueryDsl::load(pending::<J>(), conn).await;
+    read(payloads.map_err(explain)?)
 }
 
 /// Asserts that a pending job of the type fits.
@@ -116,7 +100,10 @@ pub async fn assert_enqueued_async<J: Job>(
 }
 
 /// Runs every due job of the worker's kinds and queues on this connection, one after the other, and those that they
-/// enqueue, until none is due. Retries wait for their time, as in production.
+/// enqueue, until none is due.
+///
+/// Each job runs at most once: a retry or a snooze waits for its time as in production, and for the next drain. A job is due
+/// by the clock, though `now()` stands still in your transaction: its `run_at` may be moved back to `now()` for that.
 ///
 /// Handlers run on a runtime of their own. A handler has no pool here ([`Context::connection`](crate::Context::connection)
 /// fails) and cannot see what your open transaction has not committed, except through what you share with it.
@@ -132,8 +119,12 @@ pub fn drain<C: LoadConnection<Backend = Pg>>(
         RunQueryDsl::load(drain.register(), conn).map_err(explain)?;
     drain.id = registered.as_slice().first().map_or(0, |(id, _)| *id);
     loop {
-        let claimed: Vec<Claimed> = RunQueryDsl::load(drain.claim(), conn)?;
-        let Some(job) = claimed.into_iter().next() else {
+        RunQueryDsl::execute(drain.hasten(), conn)?;
+        let mut claimed: Vec<Claimed> = RunQueryDsl::load(drain.claim(), conn)?;
+        if claimed.is_empty() {
+            claimed = RunQueryDsl::load(drain.claim_suspect(), conn)?;
+        }
+        let Some(job) = claimed.pop() else {
             break;
         };
         let (run, ending) = on_own_runtime(drain.run(job))?;
@@ -141,6 +132,7 @@ pub fn drain<C: LoadConnection<Backend = Pg>>(
         let _stored: Vec<(i64, String, chrono::DateTime<chrono::Utc>)> =
             RunQueryDsl::load(row.statement(), conn)?;
     }
+    RunQueryDsl::execute(drain.put_back(), conn)?;
     let _removed: Vec<i64> = RunQueryDsl::load(Unregister { worker: drain.id }, conn)?;
     Ok(drain.done)
 }
@@ -162,8 +154,12 @@ pub async fn drain_async<C: AsyncConnectionCore<Backend = Pg>>(
         Async::load(drain.register(), conn).await.map_err(explain)?;
     drain.id = registered.as_slice().first().map_or(0, |(id, _)| *id);
     loop {
-        let claimed: Vec<Claimed> = Async::load(drain.claim(), conn).await?;
-        let Some(job) = claimed.into_iter().next() else {
+        Async::execute(drain.hasten(), conn).await?;
+        let mut claimed: Vec<Claimed> = Async::load(drain.claim(), conn).await?;
+        if claimed.is_empty() {
+            claimed = Async::load(drain.claim_suspect(), conn).await?;
+        }
+        let Some(job) = claimed.pop() else {
             break;
         };
         let (run, ending) = drain.run(job).await;
@@ -171,8 +167,19 @@ pub async fn drain_async<C: AsyncConnectionCore<Backend = Pg>>(
         let _stored: Vec<(i64, String, chrono::DateTime<chrono::Utc>)> =
             Async::load(row.statement(), conn).await?;
     }
+    Async::execute(drain.put_back(), conn).await?;
     let _removed: Vec<i64> = Async::load(Unregister { worker: drain.id }, conn).await?;
     Ok(drain.done)
+}
+
+/// The payloads of the pending jobs of a type.
+fn pending<J: Job>() -> pgqueue_jobs::BoxedQuery<'static, Pg, Jsonb> {
+    let is_pending = pgqueue_jobs::state.eq(JobState::Pending);
+    pgqueue_jobs::table
+        .filter(pgqueue_jobs::kind.eq(J::KIND).and(is_pending))
+        .order(pgqueue_jobs::id)
+        .select(pgqueue_jobs::payload)
+        .into_boxed()
 }
 
 fn read<J: Job>(payloads: Vec<Value>) -> Result<Vec<J>, Error> {
@@ -218,6 +225,9 @@ fn on_own_runtime<T: Send>(work: impl Future<Output = T> + Send) -> Result<T, Er
     })
 }
 
+/// So much later than it should a job is due that ran and is pending again, while the drain lasts.
+const ASIDE: Duration = Duration::from_secs(24 * 60 * 60);
+
 struct Drain<'w> {
     worker: &'w Worker,
     id: i64,
@@ -227,6 +237,8 @@ struct Drain<'w> {
     after_run_at: Vec<diesel::pg::data_types::PgTimestamp>,
     after_id: Vec<i64>,
     described: Value,
+    /// Jobs that ran and are pending again: due later by [`ASIDE`] than they should be, until the drain ends.
+    aside: Vec<i64>,
     done: Drained,
 }
 
@@ -243,7 +255,33 @@ impl<'w> Drain<'w> {
             after_run_at: vec![diesel::pg::data_types::PgTimestamp(i64::MIN); places],
             after_id: vec![0; places],
             described: Value::Object(serde_json::Map::new()),
+            aside: Vec::new(),
             done: Drained::default(),
+        }
+    }
+
+    /// Makes what is due by the clock due by `now()`, which is the start of the test's transaction.
+    fn hasten(&self) -> Hasten<'_> {
+        Hasten {
+            queues: &self.queues,
+            kinds: &self.kinds,
+        }
+    }
+
+    fn put_back(&self) -> PutBack<'_> {
+        PutBack {
+            ids: &self.aside,
+            aside: crate::Span(ASIDE),
+        }
+    }
+
+    fn claim_suspect(&self) -> ClaimSuspect<'_> {
+        ClaimSuspect {
+            queues: &self.queues,
+            kinds: &self.kinds,
+            worker: self.id,
+            batch: 1,
+            default_timeout: None,
         }
     }
 
@@ -255,7 +293,7 @@ impl<'w> Drain<'w> {
             version: env!("CARGO_PKG_VERSION"),
             queues: &self.described,
             kinds: &self.kinds,
-            lease: crate::Span(std::time::Duration::from_secs(60)),
+            lease: crate::Span(Duration::from_secs(60)),
         }
     }
 
@@ -305,7 +343,11 @@ impl<'w> Drain<'w> {
             .worker
             .handler(&run.kind)
             .and_then(|handler| handler.backoff(run.attempt));
-        let next = ending.into_move(run, self.worker.retry_base_wait(), own_backoff);
+        let mut next = ending.into_move(run, self.worker.retry_base_wait(), own_backoff);
+        if next.state == JobState::Pending {
+            next.delay = Some(next.delay.unwrap_or_default() + ASIDE);
+            self.aside.push(run.id);
+        }
         End::new(run, next)
     }
 

@@ -1,7 +1,9 @@
 //! `NewJob` as an `Insertable`, where the table's named constraints guard; reading rows; joining a host's own table.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use chrono::{TimeZone, Utc};
 use diesel::prelude::*;
 use diesel::result::DatabaseErrorKind::CheckViolation;
 use diesel::result::Error as DieselError;
@@ -125,7 +127,7 @@ fn the_table_refuses_what_is_out_of_bounds_by_named_checks() {
             "pgqueue_jobs_unique_key_length",
         ),
         (
-            job("email").timeout(std::time::Duration::ZERO),
+            job("email").timeout(Duration::ZERO),
             "pgqueue_jobs_timeout_range",
         ),
         (
@@ -245,6 +247,52 @@ fn rows_are_read_as_selectable_and_as_queryable() {
 
     assert_eq!(selected, queried);
     assert_eq!((selected.len(), none), (1, 0));
+}
+
+#[test]
+fn errors_written_by_hand_leave_a_row_readable() {
+    let db = TestDatabase::migrated();
+    job("email").enqueue(&mut db.sync()).unwrap();
+    db.execute(
+        r#"UPDATE pgqueue_jobs SET errors = '[{"at": "2026-11-22T10:00:00+00:00", "attempt": 2, "kind": "panic", "message": "no"}, {"by": "me"}, "text", [1]]'"#,
+    );
+
+    let errors = &db.jobs()[0].errors;
+
+    let (kept, at) = (&errors[0], Utc.with_ymd_and_hms(2026, 11, 22, 10, 0, 0));
+    assert_eq!(kept.at, at.single());
+    assert_eq!(
+        (kept.attempt, kept.kind.as_str(), kept.message.as_str()),
+        (2, "panic", "no")
+    );
+    let rest: Vec<_> = errors[1..].iter().map(|error| &error.message).collect();
+    assert_eq!(rest, [r#"{"by":"me"}"#, "text", "[1]"]);
+    let deep = "UPDATE pgqueue_jobs SET errors = (repeat('[', 5000) || repeat(']', 5000))::jsonb";
+    db.execute(deep);
+    assert_eq!(db.jobs()[0].errors.len(), 1);
+}
+
+#[test]
+fn a_row_is_written_as_json_by_the_names_of_its_columns() {
+    let db = TestDatabase::migrated();
+    let timed = job("email").timeout(Duration::from_millis(1500));
+    let id = timed.enqueue(&mut db.sync()).unwrap().id;
+    db.execute(r#"UPDATE pgqueue_jobs SET created_at = '2026-11-22 10:00:00Z', errors = '[{"kind": "lost"}]'"#);
+
+    let mut json = serde_json::to_value(db.job(id)).unwrap();
+
+    json.as_object_mut()
+        .unwrap()
+        .retain(|_, value| !value.is_null());
+    json.as_object_mut().unwrap().remove("run_at");
+    assert_eq!(
+        json,
+        json!({
+            "id": id, "created_at": "2026-11-22T10:00:00Z", "fencing_token": 0, "attempt": 0, "max_retries": 3, "lost": 0,
+            "priority": 5, "state": "pending", "queue": "default", "kind": "email", "payload": {}, "timeout_ms": 1500,
+            "errors": [{"at": null, "attempt": 0, "kind": "lost", "message": "{\"kind\":\"lost\"}"}],
+        })
+    );
 }
 
 #[test]

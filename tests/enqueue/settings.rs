@@ -89,7 +89,7 @@ fn a_job_without_settings_gets_the_defaults() {
         payload: json!({"a": 1}),
         unique_key: None,
         timeout: None,
-        errors: json!([]),
+        errors: vec![],
         metadata: None,
         progress: None,
         output: None,

@@ -127,17 +127,12 @@ fn time(db: &TestDatabase, expression: &str) -> DateTime<Utc> {
 
 /// Gives the kinds of a job's failures, oldest first.
 fn failures(job: &JobRow) -> Vec<&str> {
-    let errors = job.errors.as_array().unwrap();
-    errors
-        .iter()
-        .map(|error| error["kind"].as_str().unwrap())
-        .collect()
+    job.errors.iter().map(|error| error.kind.as_str()).collect()
 }
 
 /// Gives the time of a job's newest failure.
 fn failed_at(job: &JobRow) -> DateTime<Utc> {
-    let newest = job.errors.as_array().unwrap().last().unwrap();
-    newest["at"].as_str().unwrap().parse().unwrap()
+    job.errors.last().unwrap().at.unwrap()
 }
 
 /// Checks that something happened in time, by the database's clock.

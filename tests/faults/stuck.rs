@@ -17,7 +17,7 @@ async fn a_panicking_job_fails_and_its_process_works_on() {
 
     assert_eq!((row.attempt, row.lost), (2, 0));
     assert_eq!(failures(&row), ["panic", "panic"]);
-    assert_eq!(row.errors[0]["message"], "panicked: as it was told to");
+    assert_eq!(row.errors[0].message, "panicked: as it was told to");
 }
 
 #[tokio::test]

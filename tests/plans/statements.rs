@@ -234,6 +234,7 @@ fn every_statement_on_jobs_has_a_case_here() {
                 .to_owned()
         })
         .filter(|name| name != "ledger") // it asks the catalogue for the table's name
+        .filter(|name| !name.starts_with("drain_")) // for the few jobs of a host's test
         .filter(touches_jobs)
         .collect();
 

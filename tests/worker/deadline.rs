@@ -51,8 +51,8 @@ async fn an_async_handler_that_never_ends_is_aborted_and_retried() {
     drops.recv().await.unwrap();
     let row = wait_for_failures(&db, id, 1).await;
     assert_eq!(
-        (row.state, &errors(&row)[0]["kind"]),
-        (JobState::Pending, &json!("timeout"))
+        (row.state, errors(&row)[0].kind.as_str()),
+        (JobState::Pending, "timeout")
     );
     assert!(last_error(&row).contains("longer than its timeout of 50"));
     admin::run_now(id).run(&mut db.sync()).unwrap();
@@ -88,8 +88,8 @@ async fn an_aborted_handler_that_panics_in_drop_gives_its_slot_back() {
     assert_eq!(next.state, JobState::Completed);
     let row = db.job(hanging);
     assert_eq!(
-        (row.state, &errors(&row)[0]["kind"]),
-        (JobState::Pending, &json!("timeout"))
+        (row.state, errors(&row)[0].kind.as_str()),
+        (JobState::Pending, "timeout")
     );
 }
 
@@ -160,7 +160,7 @@ async fn a_blocking_handler_that_does_not_stop_loses_its_job_and_keeps_its_slot(
     release.send(()).unwrap();
     let second = db.wait_for_state(second, JobState::Completed).await;
 
-    assert_eq!(errors(&ended)[0]["kind"], "timeout");
+    assert_eq!(errors(&ended)[0].kind, "timeout");
     assert_eq!((waiting.state, waiting.attempt), (JobState::Pending, 0));
     assert_eq!(lates.recv().await, Some(ErrorKind::LeaseLost));
     assert_eq!(db.job(first), ended, "the late end changed nothing");
@@ -230,7 +230,7 @@ async fn a_handler_that_stops_at_its_deadline_with_an_error_has_timed_out() {
 
     let row = run_one(&db, builder, job()).await;
 
-    assert_eq!(errors(&row)[0]["kind"], "timeout");
+    assert_eq!(errors(&row)[0].kind, "timeout");
     assert_eq!(
         last_error(&row),
         "stopped at its deadline: half of it is done"

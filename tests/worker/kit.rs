@@ -2,7 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use chrono::Utc;
 use diesel::prelude::*;
 use diesel_async::AsyncConnection;
 use pgqueue_core::{Context, Job, JobState, Outcome, Worker, testing};
@@ -10,7 +12,7 @@ use pgqueue_suite::TestDatabase;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::HOUR;
+use crate::{HOUR, job};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Receipt {
@@ -124,6 +126,77 @@ fn a_drain_runs_what_is_due_inside_the_tests_own_transaction() {
     assert_eq!(*printed.lock().unwrap(), [2, 4, 8]);
     drop(conn);
     assert_eq!(db.jobs(), [], "rolled back with the test");
+}
+
+/// A worker that calls one function on its jobs of kind `job`; nothing ever connects to it.
+fn worker_of(handler: fn() -> Outcome) -> Worker {
+    let handler = move |_, ctx: Context| async move {
+        ctx.progress(json!({"percent": 50})).await?;
+        Ok::<_, pgqueue_core::Error>(handler())
+    };
+    Worker::builder("postgres://localhost:1/nowhere")
+        .handle_kind("job", handler)
+        .build()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_drain_runs_what_is_due_by_the_clock_and_jobs_that_lost_a_process() {
+    let db = TestDatabase::migrated();
+    let done = worker_of(Outcome::done);
+    let enqueue_all = "INSERT INTO pgqueue_jobs (kind, payload, lost, run_at) VALUES
+        ('job', '{}', 1, now()), ('job', '{}', 2, now()), ('job', '{}', 0, clock_timestamp()), ('job', '{}', 1, clock_timestamp())";
+
+    let mut sync = db.sync();
+    sync.begin_test_transaction().unwrap();
+    diesel::sql_query(enqueue_all).execute(&mut sync).unwrap();
+    job().delay(Duration::ZERO).enqueue(&mut sync).unwrap();
+    job().run_at(Utc::now()).enqueue(&mut sync).unwrap();
+    let first = testing::drain(&done, &mut sync).unwrap();
+
+    let mut conn = db.asynchronous().await;
+    conn.begin_test_transaction().await.unwrap();
+    let insert = diesel::sql_query(enqueue_all);
+    diesel_async::RunQueryDsl::execute(insert, &mut conn)
+        .await
+        .unwrap();
+    let second = testing::drain_async(&done, &mut conn).await.unwrap();
+
+    assert_eq!((first.completed, first.errors), (6, vec![]));
+    assert_eq!((second.completed, second.errors), (4, vec![]));
+}
+
+#[test]
+fn a_drain_runs_no_job_twice_and_leaves_it_due_when_it_should_be() {
+    let endings: [fn() -> Outcome; 3] = [
+        || Outcome::snooze(Duration::ZERO),
+        || Outcome::retry_after(Duration::ZERO, "not yet"),
+        || Outcome::snooze(HOUR),
+    ];
+    for (position, ending) in endings.into_iter().enumerate() {
+        for in_transaction in [true, false] {
+            let db = TestDatabase::migrated();
+            let mut conn = db.sync();
+            if in_transaction {
+                conn.begin_test_transaction().unwrap();
+            }
+            job().enqueue(&mut conn).unwrap();
+            let due = || {
+                diesel::dsl::sql::<diesel::sql_types::Bool>(
+                    "SELECT run_at <= clock_timestamp() FROM pgqueue_jobs",
+                )
+            };
+
+            let first = testing::drain(&worker_of(ending), &mut conn).unwrap();
+            let is_due: bool = due().get_result(&mut conn).unwrap();
+            let second = testing::drain(&worker_of(ending), &mut conn).unwrap();
+
+            let again = usize::from(position < 2);
+            assert_eq!(first.failed + first.other, 1);
+            assert_eq!(is_due, position < 2);
+            assert_eq!(second.failed + second.other, again);
+        }
+    }
 }
 
 #[tokio::test]

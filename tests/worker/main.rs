@@ -26,11 +26,11 @@ use std::time::Duration;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::StreamExt;
 use pgqueue_core::{
-    Context, Error, HandlerResult, JobRow, JobState, NewJob, RawJob, Worker, WorkerBuilder,
-    WorkerHandle,
+    Context, Error, HandlerResult, JobRow, JobState, NewJob, RawJob, RunError, Worker,
+    WorkerBuilder, WorkerHandle,
 };
 use pgqueue_suite::{TestDatabase, wait_until};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::task::JoinHandle;
 
 /// So long a poll interval that no test ever sees a poll: what happens, was announced.
@@ -110,13 +110,13 @@ async fn wait_for_failures(db: &TestDatabase, id: i64, failures: usize) -> JobRo
 }
 
 /// The kept failures of a job.
-fn errors(row: &JobRow) -> &Vec<Value> {
-    row.errors.as_array().unwrap()
+fn errors(row: &JobRow) -> &[RunError] {
+    &row.errors
 }
 
 /// The text of the newest failure.
 fn last_error(row: &JobRow) -> &str {
-    errors(row).last().unwrap()["message"].as_str().unwrap()
+    &errors(row).last().unwrap().message
 }
 
 /// The session of the worker's listener.

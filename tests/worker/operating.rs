@@ -76,7 +76,7 @@ async fn a_requeued_job_starts_afresh_and_keeps_its_history() {
         assert_eq!((row.fencing_token, row.finished_at), (4, None));
         assert_eq!((&row.output, &row.progress), (&None, &None));
         assert!(row.run_at > Utc::now() - TimeDelta::hours(1), "due now");
-        assert_eq!(row.errors.as_array().unwrap().len(), 1);
+        assert_eq!(row.errors.len(), 1);
     }
 }
 

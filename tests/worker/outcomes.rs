@@ -15,8 +15,7 @@ use crate::{HOUR, Running, enqueue, errors, job, last_error, run_one, wait_for_f
 
 /// When the newest failure was stored, by the database's clock.
 fn failed_at(row: &JobRow) -> DateTime<Utc> {
-    let at = errors(row).last().unwrap()["at"].as_str().unwrap();
-    at.parse().unwrap()
+    errors(row).last().unwrap().at.unwrap()
 }
 
 /// The wait from the newest failure to the next run.
@@ -138,12 +137,8 @@ async fn a_handler_cancels_its_job_and_says_why() {
     assert_eq!((row.state, row.attempt), (JobState::Cancelled, 1));
     let error = &errors(&row)[0];
     assert_eq!(
-        (&error["kind"], &error["message"], &error["attempt"]),
-        (
-            &json!("cancelled"),
-            &json!("the account is closed"),
-            &json!(1)
-        )
+        (error.kind.as_str(), error.message.as_str(), error.attempt),
+        ("cancelled", "the account is closed", 1)
     );
 }
 
@@ -156,8 +151,8 @@ async fn a_handler_gives_its_job_up_and_says_why() {
 
     assert_eq!((row.state, row.attempt), (JobState::Dead, 1));
     assert_eq!(
-        (&errors(&row)[0]["kind"], last_error(&row)),
-        (&json!("handler"), "no such order")
+        (errors(&row)[0].kind.as_str(), last_error(&row)),
+        ("handler", "no such order")
     );
 }
 
@@ -301,12 +296,9 @@ async fn the_newest_ten_failures_are_kept() {
     let id = enqueue(&db, job().max_retries(12));
 
     let row = db.wait_for_state(id, JobState::Dead).await;
-    let attempts: Vec<i64> = errors(&row)
-        .iter()
-        .map(|error| error["attempt"].as_i64().unwrap())
-        .collect();
-    assert_eq!(attempts, (4..=13).collect::<Vec<i64>>());
-    assert_eq!(errors(&row)[0]["message"], "failure 4");
+    let attempts: Vec<i32> = errors(&row).iter().map(|error| error.attempt).collect();
+    assert_eq!(attempts, (4..=13).collect::<Vec<i32>>());
+    assert_eq!(errors(&row)[0].message, "failure 4");
     running.stop().await;
 }
 
@@ -470,8 +462,8 @@ async fn a_panic_anywhere_in_a_handler_fails_its_run_and_nothing_else() {
     let texts = ids.map(|id| {
         let row = db.job(id);
         assert_eq!(
-            (row.state, &errors(&row)[0]["kind"]),
-            (JobState::Pending, &json!("panic"))
+            (row.state, errors(&row)[0].kind.as_str()),
+            (JobState::Pending, "panic")
         );
         last_error(&row).to_owned()
     });
@@ -525,7 +517,7 @@ async fn a_payload_that_is_not_of_the_type_is_dead_at_once_with_the_reason() {
     .await;
 
     assert_eq!((row.state, row.attempt), (JobState::Dead, 1));
-    assert_eq!(errors(&row)[0]["kind"], "payload");
+    assert_eq!(errors(&row)[0].kind, "payload");
     let reason = last_error(&row);
     for part in ["Receipt", "\"receipt\"", "expected i64"] {
         assert!(reason.contains(part), "{reason}");
