@@ -121,11 +121,13 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
+    /// Gives the pages that the actor may see; somebody who was not let in is not even told what there is.
     pub(crate) fn links(&self) -> impl Iterator<Item = &'static Link> {
         let may = self.may;
-        LINKS
-            .iter()
-            .filter(move |link| link.section != Section::Audit || may.contains(Permissions::AUDIT))
+        LINKS.iter().filter(move |link| match link.section {
+            Section::Audit => may.contains(Permissions::AUDIT),
+            _ => may.contains(Permissions::VIEW),
+        })
     }
 
     pub(crate) fn may_requeue(&self) -> bool {

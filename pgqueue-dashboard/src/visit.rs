@@ -80,7 +80,10 @@ impl Visit {
             actor: self.access.actor().to_owned(),
             may: self.access.permissions(),
             read_only: inner.read_only,
-            environment: inner.environment.clone(),
+            environment: inner
+                .environment
+                .clone()
+                .filter(|_| !self.access.permissions().is_empty()),
             preferences: self.preferences.clone(),
             notice: self.notice.clone(),
             here: self.here.clone(),

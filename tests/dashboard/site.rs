@@ -107,13 +107,21 @@ impl Site {
     }
 }
 
-/// Sends a request and reads the whole answer.
+/// Sends a request and reads the whole answer, unless it is a stream, which does not end.
 pub(crate) async fn send(request: RequestBuilder) -> Answer {
     let response = request.send().await.unwrap();
     let (status, headers) = (response.status(), response.headers().clone());
+    let streams = headers
+        .get("content-type")
+        .is_some_and(|kind| kind == "text/event-stream");
+    let text = if streams {
+        String::new()
+    } else {
+        response.text().await.unwrap()
+    };
     Answer {
         status,
         headers,
-        text: response.text().await.unwrap(),
+        text,
     }
 }
