@@ -60,6 +60,7 @@ mod migrate;
 mod model;
 mod outcome;
 pub mod schema;
+mod server;
 mod source;
 mod sql;
 mod state;
