@@ -18,6 +18,7 @@ mod running;
 mod settings;
 mod statistics;
 mod tls;
+mod unreachable;
 mod wake;
 
 use std::future::Future;
