@@ -8,6 +8,7 @@
 mod building;
 mod cancel;
 mod concurrency;
+mod connecting;
 mod context;
 mod deadline;
 mod kit;
@@ -18,7 +19,6 @@ mod running;
 mod settings;
 mod statistics;
 mod tls;
-mod unreachable;
 mod wake;
 
 use std::future::Future;
