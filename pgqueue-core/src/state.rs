@@ -9,6 +9,7 @@ use diesel::expression::AsExpression;
 use diesel::pg::{Pg, PgValue};
 use diesel::serialize::{self, Output, ToSql};
 use diesel::sql_types::Text;
+use serde::{Deserialize, Serialize};
 
 /// Where a job stands.
 ///
@@ -18,8 +19,22 @@ use diesel::sql_types::Text;
 /// assert!(!JobState::Dead.may_become(JobState::Running)); // requeue it first
 /// assert_eq!("dead".parse(), Ok(JobState::Dead));
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, AsExpression, FromSqlRow)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    AsExpression,
+    FromSqlRow,
+    Serialize,
+    Deserialize,
+)]
 #[diesel(sql_type = Text)]
+#[serde(rename_all = "lowercase")]
 pub enum JobState {
     /// Waits for `run_at` and a worker.
     Pending,
