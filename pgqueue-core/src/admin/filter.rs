@@ -8,6 +8,7 @@ use diesel::sql_types::{Array, BigInt, Integer, Text, Timestamptz};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::search::Order;
 use crate::error::{Error, ErrorKind};
 use crate::state::JobState;
 
@@ -208,6 +209,22 @@ impl Filter {
             push::<Timestamptz, _>(condition, time.as_ref(), "", out)?;
         }
         Ok(())
+    }
+
+    pub(super) fn names_worker(&self) -> bool {
+        self.worker.is_some()
+    }
+
+    /// Is true when a walk in this order meets nothing but matches.
+    pub(super) fn is_walk_alone(&self, order: Order) -> bool {
+        let mut rest = self.clone();
+        rest.state = None;
+        match order {
+            Order::Ended(_) => (rest.finished_after, rest.finished_before) = (None, None),
+            Order::Pending => rest.queue = None,
+            Order::Ids | Order::Newest | Order::Running => {}
+        }
+        rest == Self::new()
     }
 
     /// Checks what the database would refuse, or take too long over.
