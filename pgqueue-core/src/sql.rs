@@ -272,6 +272,121 @@ statement! {
 }
 
 statement! {
+    /// Tells what a list shows of jobs. Relies on the primary key.
+    Summaries<'a>, "summaries.sql", planned_each_time, (ids: &'a [i64] => Array<BigInt>) -> SummaryRow
+}
+
+/// The columns of [`Summary`](crate::admin::Summary).
+type SummaryRow = (
+    BigInt,
+    Text,
+    Text,
+    Text,
+    SmallInt,
+    Timestamptz,
+    Timestamptz,
+    Nullable<Timestamptz>,
+    Nullable<Timestamptz>,
+    Integer,
+    Integer,
+    Integer,
+    Nullable<BigInt>,
+    Nullable<Timestamptz>,
+    Nullable<Text>,
+    Text,
+    Nullable<Text>,
+);
+
+statement! {
+    /// Reads all of a job. Relies on the primary key.
+    ReadJob, "job.sql", planned_each_time, (id: i64 => BigInt) -> RecordRow
+}
+
+/// The columns of [`Record`](crate::admin::Record).
+type RecordRow = (
+    BigInt,
+    Text,
+    Text,
+    Text,
+    SmallInt,
+    Timestamptz,
+    Timestamptz,
+    Nullable<Timestamptz>,
+    Nullable<Timestamptz>,
+    Nullable<Timestamptz>,
+    Nullable<Timestamptz>,
+    Integer,
+    Integer,
+    Integer,
+    Nullable<BigInt>,
+    Nullable<Text>,
+    Nullable<Text>,
+    Nullable<Interval>,
+    Text,
+    Nullable<Text>,
+    Nullable<Text>,
+    Nullable<Text>,
+    Text,
+    Text,
+);
+
+statement! {
+    /// Reads what was done to a job. Relies on index `pgqueue_audit_job`.
+    ReadAudit, "job_audit.sql", planned_each_time, (id: i64 => BigInt) -> (Timestamptz, Text, Text, Nullable<Text>, Text)
+}
+
+statement! {
+    /// Tells what a job waits for. Relies on indexes `pgqueue_jobs_dequeue` and `pgqueue_jobs_unique`.
+    Why, "why.sql", planned_each_time, (id: i64 => BigInt) -> WhyRow
+}
+
+/// The columns of `Facts` in `admin/why.rs`.
+type WhyRow = (
+    Text,
+    Timestamptz,
+    Bool,
+    Integer,
+    Nullable<Timestamptz>,
+    Nullable<Timestamptz>,
+    Nullable<Timestamptz>,
+    Nullable<BigInt>,
+    Nullable<Text>,
+    Nullable<Timestamptz>,
+    BigInt,
+    BigInt,
+    BigInt,
+    Nullable<BigInt>,
+    Nullable<Text>,
+);
+
+statement! {
+    /// Changes a job that is still what was shown. Relies on the primary key and index `pgqueue_jobs_unique`.
+    EditJob<'a>, "edit.sql", planned_each_time, (
+        id: i64 => BigInt,
+        version: &'a str => Text,
+        payload: Option<&'a str> => Nullable<Text>,
+        queue: Option<&'a str> => Nullable<Text>,
+        priority: Option<i16> => Nullable<SmallInt>,
+        run_at: Option<DateTime<Utc>> => Nullable<Timestamptz>,
+        max_retries: Option<i32> => Nullable<Integer>,
+        requeues: bool => Bool,
+        hidden: &'a [String] => Array<Text>,
+        actor: Option<&'a str> => Nullable<Text>,
+        reason: Option<&'a str> => Nullable<Text>,
+    ) -> (Nullable<BigInt>, Nullable<BigInt>)
+}
+
+statement! {
+    /// Copies a job. Relies on the primary key.
+    CloneJob<'a>, "clone.sql", planned_each_time, (id: i64 => BigInt, actor: Option<&'a str> => Nullable<Text>, reason: Option<&'a str> => Nullable<Text>) -> BigInt
+}
+
+statement! {
+    /// Writes down a look at what is hidden. Relies on the primary key.
+    Reveal<'a>, "reveal.sql", planned_each_time, (id: i64 => BigInt, actor: Option<&'a str> => Nullable<Text>, reason: Option<&'a str> => Nullable<Text>) -> BigInt
+}
+
+statement! {
     /// Counts jobs a queue and state. Relies on all partial indexes.
     QueueStats, "queue_stats.sql", planned_each_time, (limit: i64 => BigInt) -> QueueStatsRow
 }
