@@ -61,6 +61,7 @@ pub struct JobRow {
     pub progress: Option<Value>,
     #[diesel(deserialize_as = MaybeDocument)]
     pub output: Option<Value>,
+    pub cause: Option<i64>,
 }
 
 /// JSON that somebody stored. PostgreSQL nests it deeper than serde reads: one such row must not fail all that are read with it.
