@@ -51,6 +51,7 @@
 
 pub mod admin;
 mod backoff;
+mod causes;
 mod context;
 mod enqueue;
 mod error;

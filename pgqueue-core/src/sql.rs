@@ -435,3 +435,20 @@ pub(crate) mod drain {
         PutBack<'a>, "drain_put_back.sql", (ids: &'a [i64] => Array<BigInt>, aside: Span => Interval) -> ()
     }
 }
+statement! {
+    /// Tells of the causes of death. Relies on index `pgqueue_jobs_cause`.
+    Causes, "causes.sql", planned_each_time, (limit: i64 => BigInt, count_limit: i64 => BigInt) -> CauseStatsRow
+}
+
+/// The columns of [`CauseStats`](crate::stats::CauseStats).
+type CauseStatsRow = (
+    BigInt,
+    Text,
+    Text,
+    (BigInt, BigInt, BigInt),
+    Array<BigInt>,
+    (Timestamptz, Timestamptz),
+    (Array<Text>, Array<Text>),
+    BigInt,
+    Text,
+);

@@ -24,12 +24,13 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel_async::AsyncConnectionCore;
 
+pub use crate::causes::{CauseStats, causes, causes_async};
 use crate::error::{Error, explain};
 use crate::schema::{pgqueue_stats, pgqueue_workers};
 use crate::sql::{KindStats as KindStatement, QueueStats as QueueStatement};
 
 /// Where counts stop: beyond, a number is "at least".
-const COUNT_LIMIT: i64 = 10_000;
+pub(crate) const COUNT_LIMIT: i64 = 10_000;
 
 /// Bars of a [`Histogram`]: under 1 ms, then up to 1, 2, 4 … ms; the last holds everything from about 70 minutes on.
 pub(crate) const HISTOGRAM_BARS: usize = 24;

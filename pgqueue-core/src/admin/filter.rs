@@ -46,6 +46,8 @@ pub struct Filter {
     #[serde(skip_serializing_if = "Option::is_none")]
     worker: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cause: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     attempts_at_least: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     created_after: Option<DateTime<Utc>>,
@@ -129,6 +131,12 @@ impl Filter {
         self
     }
 
+    /// Only jobs that died of this cause, as [`stats::causes`](crate::stats::causes) numbers them.
+    pub fn cause(mut self, cause: i64) -> Self {
+        self.cause = Some(cause);
+        self
+    }
+
     /// Only jobs that were started at least so many times.
     pub fn attempts_at_least(mut self, attempts: i32) -> Self {
         self.attempts_at_least = Some(attempts);
@@ -185,6 +193,7 @@ impl Filter {
         push::<Text, _>(" AND j.kind = ", self.kind.as_ref(), "", out)?;
         push::<Text, _>(" AND j.unique_key = ", self.unique_key.as_ref(), "", out)?;
         push::<BigInt, _>(" AND j.claimed_by = ", self.worker.as_ref(), "", out)?;
+        push::<BigInt, _>(" AND j.cause = ", self.cause.as_ref(), "", out)?;
         let attempts = self.attempts_at_least.as_ref();
         push::<Integer, _>(" AND j.attempt >= ", attempts, "", out)?;
         self.push_times(out)?;
