@@ -54,6 +54,7 @@ mod backoff;
 mod context;
 mod enqueue;
 mod error;
+pub mod health;
 mod job;
 mod maintenance;
 mod migrate;

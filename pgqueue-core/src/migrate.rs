@@ -102,7 +102,7 @@ where
     check(&ledger)
 }
 
-fn check(ledger: &[(String, bool)]) -> Result<(), Error> {
+pub(crate) fn check(ledger: &[(String, bool)]) -> Result<(), Error> {
     let applied = |version: &str| ledger.iter().any(|(have, _)| have == version);
     if let Some((missing, _)) = SCRIPTS.iter().find(|(version, _)| !applied(version)) {
         return Err(Error::new(

@@ -333,3 +333,45 @@ statement! {
         Nullable<Timestamptz>,
     )
 }
+
+statement! {
+    /// Reads a page of the audit.
+    Audit<'a>, "audit.sql", planned_each_time, (
+        before: Option<i64> => Nullable<BigInt>,
+        actor: Option<&'a str> => Nullable<Text>,
+        action: Option<&'a str> => Nullable<Text>,
+        job: Option<i64> => Nullable<BigInt>,
+        look: i64 => BigInt,
+        limit: i64 => BigInt,
+    ) -> (BigInt, Nullable<BigInt>, Jsonb)
+}
+
+statement! {
+    /// Tells about the server and this session's role.
+    HealthServer, "health_server.sql", planned_each_time, () -> Jsonb
+}
+
+statement! {
+    /// Lists what holds vacuum back.
+    HealthHolders, "health_holders.sql", planned_each_time, () -> Jsonb
+}
+
+statement! {
+    /// Tells about our tables.
+    HealthTables, "health_tables.sql", planned_each_time, () -> Jsonb
+}
+
+statement! {
+    /// Tells about our indexes.
+    HealthIndexes<'a>, "health_indexes.sql", planned_each_time, (names: &'a [String] => Array<Text>) -> Jsonb
+}
+
+statement! {
+    /// Lists who waits for locks on our tables.
+    HealthLocks, "health_locks.sql", planned_each_time, () -> Jsonb
+}
+
+statement! {
+    /// Tells how much of our identities is used up.
+    HealthIds, "health_ids.sql", planned_each_time, () -> Jsonb
+}

@@ -36,12 +36,14 @@ macro_rules! says_who {
     };
 }
 
+mod audit;
 mod bulk;
 mod filter;
 mod queue;
 mod step;
 mod verb;
 
+pub use audit::{AuditEntry, AuditFilter, AuditPage, audit, audit_async};
 pub use bulk::{Action, cancel, purge, requeue, run_now};
 pub use filter::Filter;
 pub use queue::{QueueAction, pause, resume};
