@@ -452,3 +452,80 @@ type CauseStatsRow = (
     BigInt,
     Text,
 );
+statement! {
+    /// Lists workers with what they run. Relies on index `pgqueue_jobs_running`.
+    Workers, "workers.sql", planned_each_time, (
+        workers: i64 => BigInt,
+        jobs: i64 => BigInt,
+        worker: Option<i64> => Nullable<BigInt>,
+    ) -> (
+        BigInt,
+        Text,
+        Text,
+        Integer,
+        Text,
+        Jsonb,
+        Array<Text>,
+        Timestamptz,
+        Timestamptz,
+        Bool,
+        Timestamptz,
+        BigInt,
+        Nullable<Timestamptz>,
+    )
+}
+
+statement! {
+    /// Lists what a worker runs. Relies on index `pgqueue_jobs_running`.
+    WorkerJobs, "worker_jobs.sql", planned_each_time, (worker: i64 => BigInt, limit: i64 => BigInt) -> (
+        BigInt,
+        Text,
+        Text,
+        Integer,
+        Nullable<Timestamptz>,
+        Nullable<Timestamptz>,
+        Nullable<Timestamptz>,
+    )
+}
+
+statement! {
+    /// Reads a page of the audit.
+    Audit<'a>, "audit.sql", planned_each_time, (
+        before: Option<i64> => Nullable<BigInt>,
+        actor: Option<&'a str> => Nullable<Text>,
+        action: Option<&'a str> => Nullable<Text>,
+        job: Option<i64> => Nullable<BigInt>,
+        look: i64 => BigInt,
+        limit: i64 => BigInt,
+    ) -> (BigInt, Nullable<BigInt>, Jsonb)
+}
+
+statement! {
+    /// Tells about the server and this session's role.
+    HealthServer, "health_server.sql", planned_each_time, () -> Jsonb
+}
+
+statement! {
+    /// Lists what holds vacuum back.
+    HealthHolders, "health_holders.sql", planned_each_time, () -> Jsonb
+}
+
+statement! {
+    /// Tells about our tables.
+    HealthTables, "health_tables.sql", planned_each_time, () -> Jsonb
+}
+
+statement! {
+    /// Tells about our indexes.
+    HealthIndexes<'a>, "health_indexes.sql", planned_each_time, (names: &'a [String] => Array<Text>) -> Jsonb
+}
+
+statement! {
+    /// Lists who waits for locks on our tables.
+    HealthLocks, "health_locks.sql", planned_each_time, () -> Jsonb
+}
+
+statement! {
+    /// Tells how much of our identities is used up.
+    HealthIds, "health_ids.sql", planned_each_time, () -> Jsonb
+}

@@ -83,6 +83,8 @@ fn cases() -> Vec<Case> {
         case("queue_stats", Host, "10000", 1, 60_000),
         // The load is made without triggers: its dead jobs have no cause until `meter` reads them. One look at the index.
         case("causes", Host, "50, 10000", 0, 100),
+        case("workers", Host, "500, 1000, NULL", 1, 200),
+        case("worker_jobs", Host, "1, 50", 50, 200),
         case(
             "enqueue",
             Host,

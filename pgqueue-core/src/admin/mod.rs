@@ -36,6 +36,7 @@ macro_rules! says_who {
     };
 }
 
+mod audit;
 mod bulk;
 mod cursor;
 mod edit;
@@ -48,6 +49,7 @@ mod step;
 mod verb;
 mod why;
 
+pub use audit::{AuditEntry, AuditFilter, AuditPage, audit, audit_async};
 pub use bulk::{Action, cancel, purge, requeue, run_now};
 pub use cursor::Cursor;
 pub use edit::{Edit, Edited, JobAction, SECRET_WORDS, clone, edit, reveal};
