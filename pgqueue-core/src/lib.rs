@@ -69,6 +69,7 @@ pub mod stats;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod worker;
+pub mod workers;
 
 pub use context::{Context, RawJob};
 pub use enqueue::{EnqueueFuture, Enqueued, NewJob, enqueue_all, enqueue_all_async};

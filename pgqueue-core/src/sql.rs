@@ -320,3 +320,39 @@ pub(crate) mod drain {
         PutBack<'a>, "drain_put_back.sql", (ids: &'a [i64] => Array<BigInt>, aside: Span => Interval) -> ()
     }
 }
+
+statement! {
+    /// Lists workers with what they run. Relies on index `pgqueue_jobs_running`.
+    Workers, "workers.sql", planned_each_time, (
+        workers: i64 => BigInt,
+        jobs: i64 => BigInt,
+        worker: Option<i64> => Nullable<BigInt>,
+    ) -> (
+        BigInt,
+        Text,
+        Text,
+        Integer,
+        Text,
+        Jsonb,
+        Array<Text>,
+        Timestamptz,
+        Timestamptz,
+        Bool,
+        Timestamptz,
+        BigInt,
+        Nullable<Timestamptz>,
+    )
+}
+
+statement! {
+    /// Lists what a worker runs. Relies on index `pgqueue_jobs_running`.
+    WorkerJobs, "worker_jobs.sql", planned_each_time, (worker: i64 => BigInt, limit: i64 => BigInt) -> (
+        BigInt,
+        Text,
+        Text,
+        Integer,
+        Nullable<Timestamptz>,
+        Nullable<Timestamptz>,
+        Nullable<Timestamptz>,
+    )
+}

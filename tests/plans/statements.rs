@@ -81,6 +81,8 @@ fn cases() -> Vec<Case> {
         // Counts up to 10,000 jobs of each of the five states. On statistics of an empty table it sorts all of a state, which
         // only the host could forbid; autovacuum corrects them within a minute.
         case("queue_stats", Host, "10000", 1, 60_000),
+        case("workers", Host, "500, 1000, NULL", 1, 200),
+        case("worker_jobs", Host, "1, 50", 50, 200),
         case(
             "enqueue",
             Host,
