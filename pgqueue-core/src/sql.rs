@@ -31,7 +31,7 @@ macro_rules! statement {
         impl $(<$lifetime>)? $name $(<$lifetime>)? {
             /// The statement as it is sent.
             #[allow(dead_code, reason = "plan tests read them all")]
-            pub(crate) const SQL: &'static str = include_str!(concat!("sql/", $file));
+            pub(crate) const SQL: &'static str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/sql/", $file));
         }
 
         impl $(<$lifetime>)? diesel::query_builder::QueryId for $name $(<$lifetime>)? {
@@ -395,7 +395,7 @@ statement! {
 type QueueStatsRow = (
     Text,
     Nullable<Timestamptz>,
-    (BigInt, BigInt, BigInt, BigInt, BigInt),
+    (BigInt, BigInt, BigInt, BigInt, BigInt, BigInt),
     (Bool, Bool, Bool, Bool),
     Nullable<Double>,
     BigInt,
@@ -417,6 +417,8 @@ statement! {
         Array<BigInt>,
     )
 }
+
+pub(crate) mod stats;
 
 /// Those that only [`testing`](crate::testing) runs, on the few jobs of a test.
 #[cfg(feature = "testing")]
@@ -452,6 +454,7 @@ type CauseStatsRow = (
     BigInt,
     Text,
 );
+
 statement! {
     /// Lists workers with what they run. Relies on index `pgqueue_jobs_running`.
     Workers, "workers.sql", planned_each_time, (
