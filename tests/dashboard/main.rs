@@ -4,4 +4,5 @@
 
 mod access;
 mod mounting;
-mod site;
+
+use pgqueue_suite::site;
