@@ -30,9 +30,19 @@ BEGIN
     FROM pg_class AS c
     JOIN pg_namespace AS n ON n.oid = c.relnamespace
     WHERE c.oid = to_regclass('pgqueue_jobs');
+    -- Names are looked up as of now, rows as of the transaction's snapshot: a repeatable one may be older than the tables.
+    IF jobs_schema IS NULL AND to_regclass('pgqueue_jobs') IS NOT NULL THEN
+        RAISE EXCEPTION 'pgqueue cannot migrate schema "%": another process has migrated it since this transaction began', schema_name
+            USING ERRCODE = 'serialization_failure',
+                HINT = 'Run the transaction again, or migrate outside of it, or use READ COMMITTED.';
+    END IF;
     IF jobs_schema <> schema_name THEN
         RAISE EXCEPTION 'pgqueue cannot migrate schema "%": pgqueue_jobs already resolves to schema "%"', schema_name, jobs_schema
             USING HINT = format('Set search_path to %I alone to give it a queue of its own, or to %I to use the existing one.', schema_name, jobs_schema);
+    END IF;
+    IF jobs_schema = schema_name THEN
+        RAISE EXCEPTION 'pgqueue cannot migrate schema "%": it has a pgqueue_jobs that pgqueue_migrations does not know of', schema_name
+            USING HINT = 'If the table is another program''s, rename it or use another schema; if it is ours, restore the rows of pgqueue_migrations.';
     END IF;
 
     -- Columns by alignment: 8 bytes, 4, 2, then the ones of variable length.

@@ -151,7 +151,7 @@ impl<S> Context<S> {
         self.run.stop.is_cancelled()
     }
 
-    /// Takes a connection from the worker's pool, waiting for a free one.
+    /// Takes a connection from the connection pool, waiting for a free one.
     ///
     /// # Errors
     /// [`ErrorKind::Connection`] when none can be made.

@@ -225,3 +225,18 @@ pub(crate) fn explain(error: DieselError) -> DieselError {
     .caused(error)
     .into()
 }
+
+/// Gives an error's message with those of its causes.
+pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_message = cause.to_string();
+        if !message.contains(&cause_message) {
+            message.push_str(": ");
+            message.push_str(&cause_message);
+        }
+        source = cause.source();
+    }
+    message
+}

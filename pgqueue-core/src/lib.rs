@@ -61,6 +61,7 @@ mod model;
 mod outcome;
 mod run_error;
 pub mod schema;
+mod server;
 mod source;
 mod sql;
 mod state;

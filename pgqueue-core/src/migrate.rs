@@ -1,18 +1,21 @@
 //! Migrations of pgqueue's own tables, in the current schema, with a ledger of their own (`pgqueue_migrations`).
 //!
 //! Every `up.sql` takes the migration lock, looks into the ledger and writes it, so that [`migrate`], [`migrate_async`],
-//! Diesel's harness with [`MIGRATIONS`], psql, or all of them at once come to the same end.
+//! Diesel's harness with [`MIGRATIONS`], psql, or all of them at once come to the same end. The first two never block on
+//! the lock unless the host's transaction is open: they try it, and if it is taken, they end their transaction and wait.
 
 use std::future::Future;
+use std::time::{Duration, Instant};
 
 use diesel::connection::{LoadConnection, TransactionManager as _};
 use diesel::pg::Pg;
 use diesel::prelude::*;
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel_async::{AsyncConnection, TransactionManager as _};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
 use crate::error::{Error, ErrorKind, explain};
-use crate::sql::Ledger;
+use crate::sql::{Ledger, MigrationLock};
 
 /// The migrations for Diesel's own harness: `conn.run_pending_migrations(MIGRATIONS)`.
 ///
@@ -28,6 +31,13 @@ const SCRIPTS: [(&str, &str); 1] = [(
 /// Whoever has waited for the lock must see what its holder committed. A transaction of the host is left as it is.
 const READ_COMMITTED: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED";
 
+/// The first pause before the lock is tried again; each is twice the one before. A migration takes about 100 ms.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+/// The longest pause: one short statement each half second burdens nobody.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// Eight processes that start at once are through by then: whoever waits longer waits for something an operator should know.
+const QUIET: Duration = Duration::from_secs(3);
+
 /// The version that this crate needs.
 pub(crate) fn newest() -> &'static str {
     SCRIPTS[SCRIPTS.len() - 1].0
@@ -35,30 +45,51 @@ pub(crate) fn newest() -> &'static str {
 
 /// Creates or updates the tables of pgqueue in the connection's current schema. Call it at every start.
 ///
-/// Each migration runs in a transaction of its own under an advisory lock; what is applied already is skipped. Inside a
-/// transaction of yours it becomes part of that. The same on an async connection: [`migrate_async`].
+/// Each migration runs in a transaction of its own under an advisory lock; what is applied already is skipped. While
+/// another process migrates the same schema, this one tries again, without end, at pauses of 10 ms up to half a second;
+/// after three seconds it logs, once, whom it waits for. No transaction is open in the pauses, so that a
+/// `CREATE INDEX CONCURRENTLY` elsewhere in the database goes on.
+///
+/// Inside a transaction of yours it becomes part of that, waits for the lock in it, and keeps the lock until its end: keep
+/// that transaction short. The same on an async connection: [`migrate_async`].
 ///
 /// # Errors
-/// [`ErrorKind::Migration`] when the tables of another schema on the `search_path` would be shadowed, or when the ledger
-/// says "applied" but the tables are gone; [`ErrorKind::Database`] for everything that PostgreSQL refuses.
+/// [`ErrorKind::Migration`] when the tables of another schema on the `search_path` would be shadowed, or when ledger and
+/// tables do not agree; [`ErrorKind::Serialization`] when your transaction is `REPEATABLE READ` or `SERIALIZABLE`
+/// and another process has migrated since it began; [`ErrorKind::Database`] for everything that PostgreSQL refuses.
 pub fn migrate<C: LoadConnection<Backend = Pg>>(conn: &mut C) -> Result<(), Error> {
     let outermost = C::TransactionManager::transaction_manager_status_mut(conn)
         .transaction_depth()
         .is_ok_and(|depth| depth.is_none());
     for (_, script) in SCRIPTS {
-        conn.transaction(|conn| {
-            if outermost {
-                conn.batch_execute(READ_COMMITTED)?;
+        if outermost {
+            let mut turns = Turns::default();
+            while let Turn::Taken { by } = try_script(conn, script).map_err(failed)? {
+                std::thread::sleep(turns.pause(&by));
             }
-            conn.batch_execute(script)
-        })
-        .map_err(failed)?;
+        } else {
+            conn.transaction(|conn| conn.batch_execute(script))
+                .map_err(failed)?;
+        }
     }
     let ledger: Vec<(String, bool)> = Ledger {}.load(conn).map_err(explain)?;
     check(&ledger)
 }
 
-/// Creates or updates the tables on an async connection, on any runtime. Effect and errors are those of [`migrate`].
+/// Runs a migration if the lock is free. If not, the transaction ends here: one that waits for the lock holds a snapshot, for
+/// which `CREATE INDEX CONCURRENTLY` waits, and if the lock's holder waits for that index, all three wait for ever.
+fn try_script<C: LoadConnection<Backend = Pg>>(conn: &mut C, script: &str) -> QueryResult<Turn> {
+    conn.transaction(|conn| {
+        conn.batch_execute(READ_COMMITTED)?;
+        let turn = Turn::of(MigrationLock {}.get_result(conn)?);
+        if let Turn::Ours = turn {
+            conn.batch_execute(script)?;
+        }
+        Ok(turn)
+    })
+}
+
+/// Creates or updates the tables on an async connection, on any runtime of tokio. Effect and errors are those of [`migrate`].
 ///
 /// # Errors
 /// As [`migrate`].
@@ -78,16 +109,88 @@ where
             .transaction_depth()
             .is_ok_and(|depth| depth.is_none());
         for (_, script) in SCRIPTS {
-            conn.transaction(async |conn| {
-                if outermost {
-                    conn.batch_execute(READ_COMMITTED).await?;
+            if outermost {
+                let mut turns = Turns::default();
+                while let Turn::Taken { by } =
+                    try_script_async(conn, script).await.map_err(failed)?
+                {
+                    tokio::time::sleep(turns.pause(&by)).await;
                 }
-                conn.batch_execute(script).await
-            })
-            .await
-            .map_err(failed)?;
+            } else {
+                conn.transaction(async |conn| conn.batch_execute(script).await)
+                    .await
+                    .map_err(failed)?;
+            }
         }
         check_applied(conn).await
+    }
+}
+
+/// [`try_script`] on an async connection.
+async fn try_script_async<C>(conn: &mut C, script: &str) -> QueryResult<Turn>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    conn.transaction(async |conn| {
+        conn.batch_execute(READ_COMMITTED).await?;
+        let turn = Turn::of(diesel_async::RunQueryDsl::get_result(MigrationLock {}, conn).await?);
+        if let Turn::Ours = turn {
+            conn.batch_execute(script).await?;
+        }
+        Ok(turn)
+    })
+    .await
+}
+
+/// What a try for the migration lock came to.
+enum Turn {
+    Ours,
+    /// `by` names the lock and its holders.
+    Taken {
+        by: String,
+    },
+}
+
+impl Turn {
+    fn of((ours, schema, sessions): (bool, String, String)) -> Self {
+        if ours {
+            return Self::Ours;
+        }
+        let by = format!("schema {schema:?}, held by session {sessions}");
+        Self::Taken { by }
+    }
+}
+
+/// Who waits for the lock: since when, and how long next.
+struct Turns {
+    since: Instant,
+    next: Duration,
+    told: bool,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self {
+            since: Instant::now(),
+            next: FIRST_PAUSE,
+            told: false,
+        }
+    }
+}
+
+impl Turns {
+    /// Gives the next pause; once, when there were many, tells whom we wait for.
+    fn pause(&mut self, by: &str) -> Duration {
+        if !self.told && self.since.elapsed() >= QUIET {
+            tracing::warn!(
+                "pgqueue waits for the migration lock of {by} (see pg_stat_activity): \
+                 it goes on when that session's transaction ends"
+            );
+            self.told = true;
+        }
+        let pause = self.next;
+        self.next = (2 * pause).min(LONGEST_PAUSE);
+        pause
     }
 }
 
@@ -124,20 +227,19 @@ pub(crate) fn check(ledger: &[(String, bool)]) -> Result<(), Error> {
     Ok(())
 }
 
+/// Gives a refusal of our own scripts its kind and their advice; every other error passes unchanged.
 fn failed(error: diesel::result::Error) -> Error {
-    let refused = matches!(&error, diesel::result::Error::DatabaseError(_, info) if info.message().starts_with("pgqueue cannot migrate"));
-    if !refused {
+    let DieselError::DatabaseError(kind, info) = &error else {
+        return Error::from(error);
+    };
+    if !info.message().starts_with("pgqueue cannot migrate") {
         return Error::from(error);
     }
-    let advice = match &error {
-        diesel::result::Error::DatabaseError(_, info) => {
-            info.hint().map(|hint| format!(". {hint}"))
-        }
-        _ => None,
+    let kind = match kind {
+        DatabaseErrorKind::SerializationFailure => ErrorKind::Serialization,
+        _ => ErrorKind::Migration,
     };
-    Error::new(
-        ErrorKind::Migration,
-        format!("{error}{}", advice.unwrap_or_default()),
-    )
-    .caused(error)
+    let advice = info.hint().map(|hint| format!(". {hint}"));
+    let message = format!("{error}{}", advice.unwrap_or_default());
+    Error::new(kind, message).caused(error)
 }

@@ -6,8 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::error::BoxError;
-use crate::source::with_sources;
+use crate::error::{BoxError, with_sources};
 
 /// Longest error text kept, in bytes.
 const TEXT_LIMIT: usize = 8 * 1024;

@@ -5,24 +5,28 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::QueryResult;
 use diesel_async::methods::LoadQuery;
 use diesel_async::pooled_connection::{
-    AsyncDieselConnectionManager, PoolableConnection, bb8, deadpool,
+    AsyncDieselConnectionManager, ManagerConfig, PoolableConnection, bb8, deadpool,
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use futures_util::future::BoxFuture;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, with_sources};
+use crate::server::{Server, connected};
 
 /// Where a worker gets its connections: a deadpool or bb8 pool of diesel-async, or a URL.
 ///
 /// From a URL the worker builds a pool for its handlers by itself, of at most 10 connections and without TLS. For TLS bring a pool whose
 /// `ManagerConfig::custom_setup` makes the connection with `AsyncPgConnection::try_from_client_and_connection`.
+#[derive(Clone)]
 pub struct Source(Origin);
 
+#[derive(Clone)]
 enum Origin {
     Deadpool(deadpool::Pool<AsyncPgConnection>),
     Bb8(bb8::Pool<AsyncPgConnection>),
@@ -71,18 +75,19 @@ impl Source {
     /// [`ErrorKind::Connection`] when the server cannot be reached or refuses; [`ErrorKind::Configuration`] for a URL that
     /// is none.
     pub async fn connect(&self) -> Result<AsyncPgConnection, Error> {
-        let connections = match &self.0 {
-            Origin::Deadpool(pool) => Connections::Deadpool(pool.clone()),
-            Origin::Bb8(pool) => Connections::Bb8(pool.clone()),
-            Origin::Url(url) => Connections::of(Self::from(url.as_str()), 1)?,
-        };
-        connections.dedicated().await
+        Connections::of(self.clone(), 1)?.dedicated().await
     }
 }
 
 /// The worker's two kinds of connection: pooled ones for handlers, and ones of its own.
 #[derive(Clone)]
-pub(crate) enum Connections {
+pub(crate) struct Connections {
+    pool: Pool,
+    server: Arc<Server>,
+}
+
+#[derive(Clone)]
+enum Pool {
     Deadpool(deadpool::Pool<AsyncPgConnection>),
     Bb8(bb8::Pool<AsyncPgConnection>),
 }
@@ -90,35 +95,41 @@ pub(crate) enum Connections {
 impl Connections {
     /// Takes the source; for a URL, makes a pool of `size` connections, each opened when it is first wanted.
     pub(crate) fn of(source: Source, size: usize) -> Result<Self, Error> {
-        match source.0 {
-            Origin::Deadpool(pool) => Ok(Self::Deadpool(pool)),
-            Origin::Bb8(pool) => Ok(Self::Bb8(pool)),
+        let (pool, server) = match source.0 {
+            Origin::Deadpool(pool) => (Pool::Deadpool(pool), Server::of_pool()),
+            Origin::Bb8(pool) => (Pool::Bb8(pool), Server::of_pool()),
             Origin::Url(url) => {
-                check_url(&url)?;
-                let manager = AsyncDieselConnectionManager::new(url);
+                let server = Server::of_url(&url)?;
+                let mut config = ManagerConfig::default();
+                config.custom_setup = Box::new(|url| Box::pin(connected(url.to_owned())));
+                let manager = AsyncDieselConnectionManager::new_with_config(url, config);
                 let pool = deadpool::Pool::builder(manager)
                     .max_size(size.max(1))
-                    .build();
-                pool.map(Self::Deadpool).map_err(|cause| {
-                    Error::configuration("cannot make a pool from the worker's URL").caused(cause)
-                })
+                    .build()
+                    .map_err(|cause| {
+                        Error::configuration("cannot make a pool from the database URL")
+                            .caused(cause)
+                    })?;
+                (Pool::Deadpool(pool), server)
             }
-        }
+        };
+        let server = Arc::new(server);
+        Ok(Self { pool, server })
     }
 
     /// Takes a connection from the pool, waiting for a free one.
     pub(crate) async fn pooled(&self) -> Result<PooledConnection, Error> {
-        let taken = match self {
-            Self::Deadpool(pool) => pool
-                .get()
-                .await
-                .map(|conn| Pooled::Deadpool(Some(conn)))
-                .map_err(|cause| no_connection("take", &cause)),
-            Self::Bb8(pool) => pool
-                .get_owned()
-                .await
-                .map(Pooled::Bb8)
-                .map_err(|cause| no_connection("take", &cause)),
+        let taken = match &self.pool {
+            Pool::Deadpool(pool) => match pool.get().await {
+                Ok(conn) => Ok(Pooled::Deadpool(Some(conn))),
+                Err(deadpool::PoolError::Backend(cause)) => Err(self.server.unusable(&cause)),
+                Err(cause) => Err(none_free(&cause)),
+            },
+            Pool::Bb8(pool) => match pool.get_owned().await {
+                Ok(conn) => Ok(Pooled::Bb8(conn)),
+                Err(bb8::RunError::User(cause)) => Err(self.server.unusable(&cause)),
+                Err(cause) => Err(none_free(&cause)),
+            },
         };
         taken.map(PooledConnection)
     }
@@ -126,62 +137,26 @@ impl Connections {
     /// Makes a connection that the pool does not know of, driven by the runtime that calls.
     pub(crate) async fn dedicated(&self) -> Result<AsyncPgConnection, Error> {
         use ::deadpool::managed::Manager;
-        match self {
-            Self::Deadpool(pool) => pool
-                .manager()
-                .create()
-                .await
-                .map_err(|cause| no_connection("make", &cause)),
-            Self::Bb8(pool) => pool
-                .dedicated_connection()
-                .await
-                .map_err(|cause| no_connection("make", &cause)),
-        }
+        let made = match &self.pool {
+            Pool::Deadpool(pool) => pool.manager().create().await,
+            Pool::Bb8(pool) => pool.dedicated_connection().await,
+        };
+        made.map_err(|cause| self.server.unusable(&cause))
     }
 }
 
-/// Finds a malformed URL at once. The URL itself is not repeated: it may hold a password.
-fn check_url(url: &str) -> Result<(), Error> {
-    let checked: Result<tokio_postgres::Config, _> = url.parse();
-    let config = checked.map_err(|cause| {
-        let cause = with_sources(&cause);
-        Error::configuration(format!(
-            "the worker's URL is not one of PostgreSQL ({cause}): write postgres://user@host:port/database"
-        ))
-    })?;
-    if config.get_hosts().is_empty() {
-        let message = "the worker's URL names no host: write postgres://user@host:port/database";
-        return Err(Error::configuration(message));
-    }
-    Ok(())
-}
-
-/// Gives an error's message with those of its causes.
-pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut message = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_message = cause.to_string();
-        if !message.contains(&cause_message) {
-            message.push_str(": ");
-            message.push_str(&cause_message);
-        }
-        source = cause.source();
-    }
-    message
-}
-
-fn no_connection(verb: &str, cause: &dyn std::error::Error) -> Error {
+/// Tells that the pool itself had no connection to give.
+fn none_free(cause: &dyn std::error::Error) -> Error {
     let cause = with_sources(cause);
     Error::new(
         ErrorKind::Connection,
         format!(
-            "cannot {verb} a connection to PostgreSQL: {cause}; check that it runs and that the URL or pool is right"
+            "the connection pool gave no connection: {cause}; check that PostgreSQL runs, or make the pool larger"
         ),
     )
 }
 
-/// A connection from the worker's pool; derefs to [`AsyncPgConnection`] and goes back to the pool when dropped.
+/// A connection from the connection pool; derefs to [`AsyncPgConnection`] and goes back to the pool when dropped.
 pub struct PooledConnection(Pooled);
 
 enum Pooled {
@@ -309,7 +284,7 @@ impl Link {
                 None => self.load_or_blame(query).await,
                 Some(limit) => tokio::time::timeout(limit, self.load_or_blame(query))
                     .await
-                    .unwrap_or_else(|_| Err(timed_out("answer a statement", limit))),
+                    .unwrap_or_else(|_| Err(timed_out("PostgreSQL", "answer a statement", limit))),
             };
             if answer.is_err() {
                 self.conn = None;
@@ -361,9 +336,11 @@ impl Link {
     /// Gives the connection, making it if there is none.
     pub(crate) async fn connection(&mut self) -> Result<&mut AsyncPgConnection, Error> {
         if self.conn.is_none() {
+            let limit = CONNECT_LIMIT;
             let made = connect(&self.connections, self.purpose);
-            let made = tokio::time::timeout(CONNECT_LIMIT, made).await;
-            self.conn = Some(made.map_err(|_| timed_out("accept a connection", CONNECT_LIMIT))??);
+            let made = tokio::time::timeout(limit, made).await;
+            let server = &self.connections.server.name();
+            self.conn = Some(made.map_err(|_| timed_out(server, "accept a connection", limit))??);
         }
         Ok(self.conn.as_mut().expect("invariant: made above"))
     }
@@ -389,12 +366,12 @@ async fn connect(connections: &Connections, purpose: Purpose) -> Result<AsyncPgC
 /// Bounds what an engine connection is asked, as every statement is. Whoever gets an error drops the connection.
 pub(crate) async fn answered<T>(asked: impl Future<Output = QueryResult<T>>) -> Result<T, Error> {
     let answer = tokio::time::timeout(STATEMENT_LIMIT, asked).await;
-    Ok(answer.map_err(|_| timed_out("answer a statement", STATEMENT_LIMIT))??)
+    Ok(answer.map_err(|_| timed_out("PostgreSQL", "answer a statement", STATEMENT_LIMIT))??)
 }
 
-fn timed_out(what: &str, limit: Duration) -> Error {
+fn timed_out(server: &str, what: &str, limit: Duration) -> Error {
     Error::new(
         ErrorKind::Connection,
-        format!("PostgreSQL did not {what} within {limit:?}; a new connection will be made"),
+        format!("{server} did not {what} within {limit:?}; a new connection will be made"),
     )
 }

@@ -257,6 +257,11 @@ statement! {
 }
 
 statement! {
+    /// Tries to take the migration lock: whether it is ours now, of which schema it is, and which sessions hold it if not.
+    MigrationLock, "migration_lock.sql", () -> (Bool, Text, Text)
+}
+
+statement! {
     /// Pauses a queue.
     Pause<'a>, "pause.sql", (queue: &'a str => Text, actor: Option<&'a str> => Nullable<Text>, reason: Option<&'a str> => Nullable<Text>) -> Text
 }

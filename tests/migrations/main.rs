@@ -7,6 +7,7 @@
 
 mod at_once;
 mod back_and_forth;
+mod lock;
 mod runtimes;
 mod schemas;
 
@@ -71,7 +72,11 @@ fn jobs_oid(db: &TestDatabase) -> i64 {
 }
 
 fn refusal(outcome: Result<(), Error>) -> String {
+    refusal_of(ErrorKind::Migration, outcome)
+}
+
+fn refusal_of(kind: ErrorKind, outcome: Result<(), Error>) -> String {
     let error = outcome.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Migration, "{error}");
+    assert_eq!(error.kind(), kind, "{error}");
     error.to_string()
 }

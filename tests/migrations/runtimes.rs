@@ -1,12 +1,13 @@
 //! In transactions, at any isolation level, on every runtime and kind of connection.
 
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::result::Error::RollbackTransaction;
-use pgqueue_core::{NewJob, migrate, migrate_async};
+use pgqueue_core::{Error, ErrorKind, NewJob, migrate, migrate_async};
 use pgqueue_suite::TestDatabase;
 use serde_json::json;
 
-use super::{OURS, assert_works, set_for_all};
+use super::{OURS, assert_works, refusal_of, set_for_all};
 
 #[test]
 fn inside_a_transaction_that_rolls_back_nothing_remains() {
@@ -35,6 +36,50 @@ async fn inside_an_async_transaction_of_any_isolation_it_commits_with_it() {
         })
         .await
         .unwrap();
+
+    assert_works(&db).await;
+}
+
+/// Migrates in a transaction that has a snapshot, after another process has.
+fn migrate_after_another(db: &TestDatabase, isolation: &str) -> Result<(), Error> {
+    db.sync().transaction(|conn| {
+        conn.batch_execute(&format!(
+            "SET TRANSACTION ISOLATION LEVEL {isolation}; SELECT"
+        ))?;
+        migrate(&mut db.sync())?;
+        migrate(conn)
+    })
+}
+
+#[tokio::test]
+async fn a_transaction_whose_snapshot_is_older_than_the_tables_is_told_to_run_again() {
+    let repeatable = TestDatabase::empty();
+    let serializable = TestDatabase::empty();
+
+    let outcomes = [
+        migrate_after_another(&repeatable, "REPEATABLE READ"),
+        migrate_after_another(&serializable, "SERIALIZABLE"),
+    ];
+
+    for outcome in outcomes {
+        let message = refusal_of(ErrorKind::Serialization, outcome);
+        assert!(
+            message.contains("since this transaction began"),
+            "{message}"
+        );
+        assert!(message.contains("Run the transaction again"), "{message}");
+    }
+    let again = |conn: &mut PgConnection| migrate(conn);
+    let mut conn = serializable.sync();
+    conn.build_transaction().serializable().run(again).unwrap();
+    assert_works(&serializable).await;
+}
+
+#[tokio::test]
+async fn a_read_committed_transaction_finds_what_another_process_migrated() {
+    let db = TestDatabase::empty();
+
+    migrate_after_another(&db, "READ COMMITTED").unwrap();
 
     assert_works(&db).await;
 }

@@ -133,6 +133,23 @@ async fn a_ledger_without_its_tables_is_reported() {
     }
 }
 
+#[test]
+fn a_table_of_our_name_that_the_ledger_does_not_know_is_refused_with_advice() {
+    let db = TestDatabase::empty();
+    db.execute("CREATE TABLE pgqueue_jobs (id int)");
+
+    let message = refusal(migrate(&mut db.sync()));
+
+    assert!(
+        message.contains("a pgqueue_jobs that pgqueue_migrations does not know of"),
+        "{message}"
+    );
+    assert!(
+        message.contains("rename it or use another schema"),
+        "{message}"
+    );
+}
+
 #[tokio::test]
 async fn the_advice_for_a_ledger_without_its_tables_helps() {
     let db = TestDatabase::migrated();

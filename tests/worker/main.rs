@@ -8,6 +8,7 @@
 mod building;
 mod cancel;
 mod concurrency;
+mod connecting;
 mod context;
 mod deadline;
 mod kit;
