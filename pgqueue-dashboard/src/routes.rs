@@ -8,7 +8,7 @@ use actix_web::{HttpMessage as _, HttpResponse, web};
 use crate::access::Permissions;
 use crate::problem::Problem;
 use crate::visit::Visit;
-use crate::{assets, live, pages};
+use crate::{api, assets, checks, live, pages};
 
 /// One route.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +44,26 @@ macro_rules! routes {
 routes! {
     get "" VIEW pages::overview::show;
     get "/" VIEW pages::overview::show;
+    get "/workers" VIEW pages::workers::index;
+    get "/workers/{id}" VIEW pages::workers::show;
+    get "/postgres" VIEW pages::postgres::show;
+    get "/audit" AUDIT pages::audit::show;
+    get "/metrics" VIEW checks::metrics;
+    get "/healthz" NOTHING checks::healthz;
+    get "/readyz" NOTHING checks::readyz;
+    get "/api/v1/openapi.json" VIEW api::openapi::document;
+    get "/api/v1/queues" VIEW api::read::queues;
+    get "/api/v1/kinds" VIEW api::read::kinds;
+    get "/api/v1/workers" VIEW api::read::workers;
+    get "/api/v1/workers/{id}" VIEW api::read::one_worker;
+    get "/api/v1/audit" AUDIT api::read::audit;
+    get "/api/v1/postgres" VIEW api::read::postgres;
+    post "/api/v1/jobs/requeue" REQUEUE api::act::requeue;
+    post "/api/v1/jobs/run-now" REQUEUE api::act::run_now;
+    post "/api/v1/jobs/cancel" CANCEL api::act::cancel;
+    post "/api/v1/jobs/purge" PURGE api::act::purge;
+    post "/api/v1/queues/{queue}/pause" PAUSE api::act::pause;
+    post "/api/v1/queues/{queue}/resume" PAUSE api::act::resume;
     get "/settings" VIEW pages::settings::show;
     post "/settings" VIEW pages::settings::save;
     get "/events" VIEW live::events;
