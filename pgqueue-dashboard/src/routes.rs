@@ -1,6 +1,6 @@
 //! The table of routes: method, path, the permission it takes, and who answers. Tests walk the same table.
 
-use actix_web::body::MessageBody;
+use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{HttpMessage as _, HttpResponse, web};
@@ -75,7 +75,7 @@ async fn permit<B: MessageBody + 'static>(
     needs: Permissions,
     request: ServiceRequest,
     next: Next<B>,
-) -> Result<ServiceResponse<B>, actix_web::Error> {
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let allowed = request
         .extensions()
         .get::<Visit>()
@@ -86,9 +86,12 @@ async fn permit<B: MessageBody + 'static>(
             needs.name()
         );
         let advice = "ask who runs the dashboard; a read-only dashboard gives it to nobody";
-        return Err(Problem::forbidden(detail, advice).into());
+        // As an answer, not as an error: errors of middleware pass by the guard, and would get neither page nor headers.
+        let (request, _) = request.into_parts();
+        let problem = Problem::forbidden(detail, advice);
+        return Ok(ServiceResponse::from_err(problem, request));
     }
-    next.call(request).await
+    Ok(next.call(request).await?.map_into_boxed_body())
 }
 
 pub(crate) async fn not_found() -> Result<HttpResponse, Problem> {

@@ -2,5 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod api;
 mod mounting;
+mod operations;
 mod site;

@@ -182,7 +182,7 @@ where
                 let undone: Result<(), DieselError> = conn
                     .transaction(async |conn| {
                         conn.batch_execute(plan::SETTINGS).await?;
-                        let query = plan::ExplainClaim {};
+                        let query = plan::ExplainClaim::new();
                         plan = diesel_async::RunQueryDsl::get_result::<Value>(query, conn).await;
                         Err(DieselError::RollbackTransaction)
                     })
@@ -199,7 +199,7 @@ fn plan_of_the_claim<C: LoadConnection<Backend = Pg>>(conn: &mut C) -> Result<Va
     let mut plan = Err(DieselError::NotFound);
     let undone: Result<(), DieselError> = conn.transaction(|conn| {
         conn.batch_execute(plan::SETTINGS)?;
-        plan = diesel::RunQueryDsl::get_result::<Value>(plan::ExplainClaim {}, conn);
+        plan = diesel::RunQueryDsl::get_result::<Value>(plan::ExplainClaim::new(), conn);
         Err(DieselError::RollbackTransaction)
     });
     plan::answered(plan, undone)
