@@ -37,7 +37,9 @@ mod origin;
 mod pages;
 mod problem;
 mod routes;
+mod shared;
 mod show;
+mod trend;
 mod visit;
 
 pub use access::{Access, CheckAccess, Denied, Permissions};

@@ -44,6 +44,8 @@ macro_rules! routes {
 routes! {
     get "" VIEW pages::overview::show;
     get "/" VIEW pages::overview::show;
+    get "/dead" VIEW pages::dead::inbox;
+    get "/dead/{cause}" VIEW pages::dead::cause;
     get "/settings" VIEW pages::settings::show;
     post "/settings" VIEW pages::settings::save;
     get "/events" VIEW live::events;
