@@ -55,7 +55,7 @@ impl Trend<'_> {
     }
 
     /// Tells in words what the bars show.
-    fn words(&self) -> String {
+    pub(crate) fn words(&self) -> String {
         let span = self.hours.len();
         let peak = self.peak();
         match self.hours.iter().position(|count| *count == peak) {
