@@ -42,6 +42,7 @@ mod problem;
 mod routes;
 mod shared;
 mod show;
+mod trend;
 mod visit;
 
 pub use access::{Access, CheckAccess, Denied, Permissions};

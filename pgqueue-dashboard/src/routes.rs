@@ -64,6 +64,8 @@ routes! {
     post "/api/v1/jobs/purge" PURGE api::act::purge;
     post "/api/v1/queues/{queue}/pause" PAUSE api::act::pause;
     post "/api/v1/queues/{queue}/resume" PAUSE api::act::resume;
+    get "/dead" VIEW pages::dead::inbox;
+    get "/dead/{cause}" VIEW pages::dead::cause;
     get "/settings" VIEW pages::settings::show;
     post "/settings" VIEW pages::settings::save;
     get "/events" VIEW live::events;
