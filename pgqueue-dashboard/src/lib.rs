@@ -28,14 +28,17 @@ mod basic;
 mod cookies;
 mod dashboard;
 mod database;
+mod filter;
 mod frame;
 mod guard;
+mod json;
 mod live;
 mod origin;
 mod pages;
 mod problem;
 mod routes;
 mod show;
+mod suggestions;
 mod visit;
 
 pub use access::{Access, CheckAccess, Denied, Permissions};

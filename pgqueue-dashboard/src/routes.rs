@@ -44,6 +44,23 @@ macro_rules! routes {
 routes! {
     get "" VIEW pages::overview::show;
     get "/" VIEW pages::overview::show;
+    get "/jobs" VIEW pages::jobs::show;
+    post "/jobs/selected/requeue" REQUEUE pages::job_actions::requeue_selected;
+    post "/jobs/selected/run-now" REQUEUE pages::job_actions::run_selected;
+    post "/jobs/selected/cancel" CANCEL pages::job_actions::cancel_selected;
+    post "/jobs/selected/purge" PURGE pages::job_actions::purge_selected;
+    get "/jobs/{id}" VIEW pages::job::show;
+    get "/jobs/{id}/payload.json" VIEW_PAYLOAD pages::job::download;
+    post "/jobs/{id}/reveal" VIEW_PAYLOAD pages::job::reveal;
+    post "/jobs/{id}/requeue" REQUEUE pages::job_actions::requeue;
+    post "/jobs/{id}/run-now" REQUEUE pages::job_actions::run_now;
+    post "/jobs/{id}/cancel" CANCEL pages::job_actions::cancel;
+    get "/jobs/{id}/purge" PURGE pages::job_actions::ask_purge;
+    post "/jobs/{id}/purge" PURGE pages::job_actions::purge;
+    post "/jobs/{id}/clone" EDIT pages::job_actions::clone;
+    get "/jobs/{id}/edit" EDIT pages::job_edit::show;
+    post "/jobs/{id}/edit/reveal" VIEW_PAYLOAD pages::job_edit::reveal;
+    post "/jobs/{id}/edit" EDIT pages::job_edit::save;
     get "/settings" VIEW pages::settings::show;
     post "/settings" VIEW pages::settings::save;
     get "/events" VIEW live::events;

@@ -1,5 +1,9 @@
 //! The pages, one file each: the handler, and what its template shows.
 
 pub(crate) mod error;
+pub(crate) mod job;
+pub(crate) mod job_actions;
+pub(crate) mod job_edit;
+pub(crate) mod jobs;
 pub(crate) mod overview;
 pub(crate) mod settings;
