@@ -10,6 +10,7 @@ mod cancel;
 mod concurrency;
 mod context;
 mod deadline;
+mod finding;
 mod kit;
 mod operating;
 mod outcomes;
