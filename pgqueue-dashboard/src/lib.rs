@@ -27,17 +27,24 @@
 mod access;
 mod assets;
 mod basic;
+mod cached;
+mod chart;
 mod cookies;
 mod dashboard;
 mod database;
 mod frame;
 mod guard;
+mod health;
+#[cfg(test)]
+mod health_tests;
+mod link;
 mod live;
 mod origin;
 mod pages;
 mod problem;
 mod routes;
 mod show;
+mod span;
 mod visit;
 
 pub use access::{Access, CheckAccess, Denied, Permissions};
