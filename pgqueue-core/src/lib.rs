@@ -51,9 +51,11 @@
 
 pub mod admin;
 mod backoff;
+mod causes;
 mod context;
 mod enqueue;
 mod error;
+pub mod health;
 mod job;
 mod maintenance;
 mod migrate;

@@ -6,4 +6,5 @@ mod access;
 mod figures;
 mod living;
 mod mounting;
-mod site;
+
+use pgqueue_suite::site;

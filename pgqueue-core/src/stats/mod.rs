@@ -24,6 +24,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel_async::AsyncConnectionCore;
 
+pub use crate::causes::{CauseStats, causes, causes_async};
 mod histogram;
 mod now;
 mod timeline;
@@ -43,7 +44,7 @@ use crate::schema::{pgqueue_stats, pgqueue_workers};
 use crate::sql::{KindStats as KindStatement, QueueStats as QueueStatement};
 
 /// Where counts stop: beyond, a number is "at least".
-const COUNT_LIMIT: i64 = 10_000;
+pub(crate) const COUNT_LIMIT: i64 = 10_000;
 
 /// A count that stopped at a limit, or did not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
