@@ -37,14 +37,16 @@ pub(crate) struct Health {
 }
 
 /// Tells how it stands: with the queues as they are now, and with what ran in the last hour.
-pub(crate) fn health(queues: &[QueueStats], hour: &[KindStats]) -> Health {
+///
+/// `causes` tells of how many causes jobs died in that hour, if it is known.
+pub(crate) fn health(queues: &[QueueStats], hour: &[KindStats], causes: Option<usize>) -> Health {
     let mut health = Health {
         level: Level::Good,
         parts: Vec::new(),
     };
     health.tell_unserved(queues);
     health.tell_late(queues);
-    health.tell_dead(hour);
+    health.tell_dead(hour, causes);
     health.tell_paused(queues);
     if health.parts.is_empty() {
         let nothing = queues.is_empty() && hour.is_empty();
@@ -132,7 +134,7 @@ impl Health {
         }
     }
 
-    fn tell_dead(&mut self, hour: &[KindStats]) {
+    fn tell_dead(&mut self, hour: &[KindStats], causes: Option<usize>) {
         let dead: i64 = hour.iter().map(|kind| kind.dead).sum();
         if dead == 0 {
             return;
@@ -149,6 +151,9 @@ impl Health {
             self.link(quoted(&only.kind), link::kind(&only.kind));
         } else {
             self.say(&format!(", of {}", many(kinds.len(), "kind")));
+        }
+        if let Some(causes) = causes.filter(|causes| *causes > 0) {
+            self.say(&format!(" and {}", many(causes, "cause")));
         }
     }
 

@@ -47,7 +47,11 @@ fn links(health: &Health) -> Vec<&str> {
 
 #[test]
 fn all_is_well_when_nothing_is_late_and_nothing_died() {
-    let told = health(&[queue("mail"), waiting("default", 5)], &[died("a", 0)]);
+    let told = health(
+        &[queue("mail"), waiting("default", 5)],
+        &[died("a", 0)],
+        None,
+    );
     assert_eq!(told.level, Level::Good);
     assert_eq!(
         sentence(&told),
@@ -57,7 +61,7 @@ fn all_is_well_when_nothing_is_late_and_nothing_died() {
 
 #[test]
 fn an_empty_database_is_not_called_late() {
-    let told = health(&[], &[]);
+    let told = health(&[], &[], None);
     assert_eq!(told.level, Level::Good);
     assert_eq!(
         sentence(&told),
@@ -67,7 +71,11 @@ fn an_empty_database_is_not_called_late() {
 
 #[test]
 fn a_late_queue_is_named_with_how_late_it_is() {
-    let told = health(&[waiting("mail", 120), waiting("b", 70), queue("c")], &[]);
+    let told = health(
+        &[waiting("mail", 120), waiting("b", 70), queue("c")],
+        &[],
+        None,
+    );
     assert_eq!(told.level, Level::Warn);
     assert_eq!(sentence(&told), "2 of 3 queues are late, “mail” by 2 min.");
     assert_eq!(links(&told), ["/queues", "/queue?name=mail"]);
@@ -75,19 +83,27 @@ fn a_late_queue_is_named_with_how_late_it_is() {
 
 #[test]
 fn a_queue_that_is_very_late_is_bad() {
-    assert_eq!(health(&[waiting("mail", 1000)], &[]).level, Level::Bad);
+    assert_eq!(
+        health(&[waiting("mail", 1000)], &[], None).level,
+        Level::Bad
+    );
 }
 
 #[test]
 fn deaths_lead_to_the_dead_and_to_the_only_kind() {
-    let one = health(&[queue("mail")], &[died("send", 41)]);
-    let two = health(&[queue("mail")], &[died("send", 1), died("sync", 2)]);
+    let one = health(&[queue("mail")], &[died("send", 41)], None);
+    let caused = health(&[queue("mail")], &[died("send", 41)], Some(3));
+    let two = health(&[queue("mail")], &[died("send", 1), died("sync", 2)], None);
     assert_eq!(one.level, Level::Warn);
     assert_eq!(
         sentence(&one),
         "41 jobs died in the last hour, of kind “send”."
     );
     assert_eq!(links(&one), ["/dead", "/kind?name=send"]);
+    assert_eq!(
+        sentence(&caused),
+        "41 jobs died in the last hour, of kind “send” and 3 causes."
+    );
     assert_eq!(sentence(&two), "3 jobs died in the last hour, of 2 kinds.");
 }
 
@@ -95,7 +111,7 @@ fn deaths_lead_to_the_dead_and_to_the_only_kind() {
 fn due_jobs_that_no_worker_serves_are_bad_and_told_first() {
     let mut reports = waiting("reports", 5000);
     reports.workers = 0;
-    let told = health(&[waiting("mail", 90), reports], &[]);
+    let told = health(&[waiting("mail", 90), reports], &[], None);
     assert_eq!(told.level, Level::Bad);
     assert_eq!(
         sentence(&told),
@@ -109,7 +125,7 @@ fn a_pause_is_told_only_while_jobs_wait_and_never_as_lateness() {
     paused.paused_at = Some(Utc::now());
     let mut empty = queue("idle");
     empty.paused_at = Some(Utc::now());
-    let told = health(&[paused, empty], &[]);
+    let told = health(&[paused, empty], &[], None);
     assert_eq!(told.level, Level::Warn);
     assert_eq!(
         sentence(&told),
@@ -127,7 +143,7 @@ fn many_queues_are_named_in_part() {
         })
         .to_vec();
     assert_eq!(
-        sentence(&health(&queues, &[])),
+        sentence(&health(&queues, &[], None)),
         "No live worker serves queues “a”, “b”, “c” and 2 more."
     );
 }

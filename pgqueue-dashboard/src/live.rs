@@ -13,7 +13,8 @@ use diesel_async::AsyncPgConnection;
 use futures_util::FutureExt as _;
 use futures_util::stream;
 use pgqueue_core::stats::{
-    self, Activity, Count, Estimate, KindStats, OldestWaiting, QueueStats, Scope, Timeline,
+    self, Activity, CauseStats, Count, Estimate, KindStats, OldestWaiting, QueueStats, Scope,
+    Timeline,
 };
 use pgqueue_core::workers::{self, WorkerStats};
 use pgqueue_core::{Error, JobState};
@@ -68,6 +69,8 @@ impl Snapshot {
 const WAITING: i64 = 8;
 const HOUR: Duration = Duration::from_secs(3600);
 const SPARK_STEP: Duration = Duration::from_secs(120);
+const CAUSES: i64 = 50;
+const CAUSES_FRESH: Duration = Duration::from_secs(10);
 /// How long an exact count is good for: it may cost a second.
 const COUNT_FRESH: Duration = Duration::from_secs(60);
 
@@ -81,6 +84,7 @@ struct Shared {
     timelines: Cached<(Span, Scope), Timeline>,
     kinds: Cached<Span, Vec<KindStats>>,
     counts: Cached<JobState, i64>,
+    causes: Cached<(), Vec<CauseStats>>,
     streams: AtomicUsize,
     ends: watch::Sender<bool>,
     listens: AtomicBool,
@@ -100,6 +104,7 @@ impl Live {
             timelines: Cached::default(),
             kinds: Cached::default(),
             counts: Cached::default(),
+            causes: Cached::default(),
             streams: AtomicUsize::new(0),
             ends: watch::channel(false).0,
             listens: AtomicBool::new(false),
@@ -166,6 +171,15 @@ impl Live {
             .boxed()
         });
         self.0.kinds.get(span, span.fresh(), read).await
+    }
+
+    /// Tells of what jobs died; it visits up to 10,000 dead jobs of each cause, so not every second.
+    pub(crate) async fn causes(&self) -> Result<Arc<Vec<CauseStats>>, Problem> {
+        let read = self
+            .0
+            .database
+            .read(|conn| stats::causes_async(conn, CAUSES).boxed());
+        self.0.causes.get((), CAUSES_FRESH, read).await
     }
 
     /// Counts all jobs of a state; whoever asks again within a minute gets the same number.

@@ -12,6 +12,7 @@ use crate::cookies::{self, Preferences};
 use crate::dashboard::Dashboard;
 use crate::database::Database;
 use crate::frame::{Frame, Section};
+use crate::guard;
 use crate::problem::Problem;
 use crate::show;
 
@@ -39,10 +40,8 @@ impl Visit {
         access: Access,
         id: &str,
     ) -> Self {
-        let path = request.path();
-        let below = &path[path
-            .len()
-            .saturating_sub(request.match_info().unprocessed().len())..];
+        let (mount, decoded) = guard::mount(request);
+        let below = request.path().strip_prefix(mount).unwrap_or(decoded);
         let query = request.query_string();
         let here = if query.is_empty() {
             below.to_owned()

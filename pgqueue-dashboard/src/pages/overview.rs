@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix_web::{HttpResponse, web};
 use askama::Template;
 use pgqueue_core::JobState;
+use pgqueue_core::stats::CauseStats;
 use pgqueue_core::stats::{Count, Scope};
 use serde::Deserialize;
 
@@ -30,7 +31,7 @@ struct Overview {
     tiles: Vec<Tile>,
     charts: Charts,
     late: Vec<QueueRow>,
-    died: Vec<Died>,
+    causes: Result<Vec<CauseStats>, Problem>,
 }
 
 /// A number of the top row.
@@ -42,13 +43,6 @@ struct Tile {
     path: String,
     /// Where it is counted exactly, if this number is not.
     exact: Option<String>,
-}
-
-/// A kind of which jobs died in the last hour.
-struct Died {
-    kind: String,
-    path: String,
-    dead: i64,
 }
 
 impl Overview {
@@ -67,6 +61,10 @@ impl Overview {
 
     fn workers(&self) -> impl Iterator<Item = &pgqueue_core::workers::WorkerStats> {
         self.snapshot.workers.iter().take(LISTED)
+    }
+
+    fn top<'a>(&self, causes: &'a [CauseStats]) -> impl Iterator<Item = &'a CauseStats> + use<'a> {
+        causes.iter().take(LISTED)
     }
 
     fn queue_path(&self, name: &str) -> String {
@@ -91,38 +89,34 @@ pub(crate) async fn show(visit: Visit, asked: web::Query<Asked>) -> Result<HttpR
         Some(state) => Some((state, visit.dashboard.inner.live.count(state).await)),
         None => None,
     };
+    let causes = visit
+        .dashboard
+        .inner
+        .live
+        .causes()
+        .await
+        .map(|causes| recent(&causes));
+    let counted_causes = causes.as_ref().ok().map(Vec::len);
     visit.page(&Overview {
         frame: visit.frame(Section::Overview, "Overview"),
-        health: health::health(&snapshot.queues, &snapshot.hour),
+        health: health::health(&snapshot.queues, &snapshot.hour, counted_causes),
         tiles: tiles(&snapshot, counted.as_ref(), span),
         charts,
         late: panels::queue_rows(&snapshot)
             .into_iter()
             .filter(QueueRow::is_late)
             .collect(),
-        died: died(&snapshot),
+        causes,
         snapshot,
     })
 }
 
-fn died(snapshot: &Snapshot) -> Vec<Died> {
-    let mut died: Vec<Died> = snapshot
-        .hour
-        .iter()
-        .filter(|kind| kind.dead > 0)
-        .map(|kind| Died {
-            kind: kind.kind.clone(),
-            path: link::jobs(&[
-                ("state", "dead"),
-                ("kind", &kind.kind),
-                ("queue", &kind.queue),
-            ]),
-            dead: kind.dead,
-        })
-        .collect();
-    died.sort_by_key(|kind| -kind.dead);
-    died.truncate(LISTED);
-    died
+/// Gives the causes of the last hour, the most frequent first.
+fn recent(causes: &[CauseStats]) -> Vec<CauseStats> {
+    let died = |cause: &&CauseStats| cause.last_hour.at_least > 0;
+    let mut recent: Vec<CauseStats> = causes.iter().filter(died).cloned().collect();
+    recent.sort_by_key(|cause| -cause.last_hour.at_least);
+    recent
 }
 
 type Counted = (JobState, Result<i64, Problem>);
@@ -140,12 +134,7 @@ fn tiles(snapshot: &Snapshot, counted: Option<&Counted>, span: Span) -> Vec<Tile
     let scheduled = snapshot.total(|queue| queue.scheduled);
     let mut tiles = vec![
         pending("pending", "due", "may run now", due),
-        pending(
-            "scheduled",
-            "scheduled",
-            "later, retries among them",
-            scheduled,
-        ),
+        pending("scheduled", "scheduled", "retries among them", scheduled),
     ];
     tiles.extend(
         [

@@ -135,6 +135,9 @@ impl QueueRow {
         if self.stats.paused_at.is_some() {
             return "not while it is paused".to_owned();
         }
+        if self.is_unserved() {
+            return "not without a worker".to_owned();
+        }
         match self.pace.time_for(due.at_least) {
             None => "no job ended in the last hour".to_owned(),
             Some(length) if due.exact => show::span(length),
