@@ -121,7 +121,7 @@ async fn admit(
             "shorten the filter",
         ));
     }
-    let path = &request.path()[base_length(request)..];
+    let path = mount(request).1;
     if inner.open_health_checks && matches!(path, "/healthz" | "/readyz") {
         return Ok(Access::new("health check", Permissions::empty()));
     }
@@ -224,21 +224,20 @@ fn tell(visit: &Visit, problem: &Problem, wants_json: bool) -> HttpResponse {
 fn base(dashboard: &Dashboard, request: &ServiceRequest) -> String {
     match &dashboard.inner.external_base {
         Some(base) => base.clone(),
-        None => request.path()[..base_length(request)]
-            .trim_end_matches('/')
-            .to_owned(),
+        None => mount(request).0.trim_end_matches('/').to_owned(),
     }
 }
 
-fn base_length(request: &ServiceRequest) -> usize {
-    request
-        .path()
-        .len()
-        .saturating_sub(request.match_info().unprocessed().len())
+/// Splits the path of a request behind the mount. Of the decoded path: what the mount left over of it is decoded, too, and
+/// shorter than what was sent.
+pub(crate) fn mount(request: &ServiceRequest) -> (&str, &str) {
+    let path = request.match_info().as_str();
+    let below = request.match_info().unprocessed();
+    path.split_at(path.len().saturating_sub(below.len()))
 }
 
 fn wants_json(request: &ServiceRequest) -> bool {
-    let path = &request.path()[base_length(request)..];
+    let path = mount(request).1;
     let accept = request
         .headers()
         .get(header::ACCEPT)

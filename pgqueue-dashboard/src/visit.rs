@@ -12,7 +12,9 @@ use crate::cookies::{self, Preferences};
 use crate::dashboard::Dashboard;
 use crate::database::Database;
 use crate::frame::{Frame, Section};
+use crate::guard;
 use crate::problem::Problem;
+use crate::show;
 
 /// Made by the guard, taken by handlers as an argument.
 #[derive(Debug, Clone)]
@@ -38,10 +40,8 @@ impl Visit {
         access: Access,
         id: &str,
     ) -> Self {
-        let path = request.path();
-        let below = &path[path
-            .len()
-            .saturating_sub(request.match_info().unprocessed().len())..];
+        let (mount, decoded) = guard::mount(request);
+        let below = request.path().strip_prefix(mount).unwrap_or(decoded);
         let query = request.query_string();
         let here = if query.is_empty() {
             below.to_owned()
@@ -87,8 +87,19 @@ impl Visit {
             preferences: self.preferences.clone(),
             notice: self.notice.clone(),
             here: self.here.clone(),
+            dead: self.dead(),
             now: chrono::Utc::now(),
         }
+    }
+
+    /// Tells how many jobs are dead if that is known without asking.
+    fn dead(&self) -> Option<String> {
+        if !self.may(Permissions::VIEW) {
+            return None;
+        }
+        let snapshot = self.dashboard.inner.live.latest()?;
+        let dead = snapshot.total(|queue| queue.dead);
+        (dead.at_least > 0).then(|| show::at_least(dead))
     }
 
     /// Answers with a page.

@@ -7,6 +7,7 @@ mod api;
 mod bulk;
 mod dead;
 mod jobs;
+mod figures;
 mod living;
 mod mounting;
 mod operations;

@@ -218,3 +218,18 @@ async fn without_tables_or_without_a_database_the_page_says_what_to_do() {
     assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(page.text.contains("check that PostgreSQL runs") && !page.text.contains("geheim"));
 }
+
+#[actix_web::test]
+async fn an_escape_in_a_path_does_not_change_where_links_begin() {
+    let site = Site::of(TestDatabase::migrated(), |builder| {
+        builder.insecure_open_to_everybody()
+    })
+    .await;
+
+    for path in ["/none/%20%20%20", "//evil.example/%41%41%41%41%41%41%41%41"] {
+        let page = site.get(path).await;
+        assert_eq!(page.status, StatusCode::NOT_FOUND, "{path}");
+        assert!(page.text.contains("href=\"/settings\""), "{path}");
+        assert!(!page.text.contains("href=\"//"), "{path}");
+    }
+}
