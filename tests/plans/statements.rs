@@ -81,6 +81,20 @@ fn cases() -> Vec<Case> {
         case("cancel_requests", Engine, "1", 1, 200),
         case("prune_completed", Engine, "'11 h', 100", 100, 100),
         case("prune_cancelled", Engine, "'11 h', 100", 100, 100),
+        case("summaries", Host, "'{300001,300002,300003}'", 3, 50),
+        case("job", Host, "300001", 1, 50),
+        // Visits up to 1,001 jobs that are ahead in the line.
+        case("why", Host, "299999", 1, 1_500),
+        // A version that no row has; `lists` meters one that is changed.
+        case(
+            "edit",
+            Host,
+            "300001, '0', '{}', 'mail', 1, NULL, NULL, false, '{token}', NULL, NULL",
+            0,
+            50,
+        ),
+        case("clone", Host, "300001, NULL, NULL", 1, 100),
+        case("reveal", Host, "300001, NULL, NULL", 1, 50),
         // Counts up to 10,000 jobs of each of the five states. On statistics of an empty table it sorts all of a state, which
         // only the host could forbid; autovacuum corrects them within a minute.
         case("queue_stats", Host, "10000", 1, 60_000),

@@ -12,12 +12,12 @@ WITH copy AS (
         j.timeout,
         coalesce(j.metadata, '{}') || jsonb_build_object('cloned_from', j.id)
     FROM pgqueue_jobs AS j
-    WHERE j.id = $1
+    WHERE j.id = $1::bigint
     RETURNING id, queue
 ),
 audit AS (
     INSERT INTO pgqueue_audit (job_id, jobs, actor, action, queue, reason, details)
-    SELECT $1, 1, coalesce($2, session_user), 'clone', c.queue, $3, jsonb_build_object('clone', c.id)
+    SELECT $1::bigint, 1, coalesce($2::text, session_user), 'clone', c.queue, $3::text, jsonb_build_object('clone', c.id)
     FROM copy AS c
 )
 SELECT c.id FROM copy AS c

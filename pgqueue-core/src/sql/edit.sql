@@ -5,13 +5,13 @@
 WITH shown AS MATERIALIZED (
     SELECT
         j.*,
-        coalesce($3::jsonb, j.payload) AS new_payload,
-        coalesce($4, j.queue) AS new_queue,
-        coalesce($5, j.priority) AS new_priority,
-        CASE WHEN $8 THEN coalesce($6, now()) ELSE coalesce($6, j.run_at) END AS new_run_at,
-        coalesce($7, j.max_retries) AS new_max_retries
+        coalesce($3::text::jsonb, j.payload) AS new_payload,
+        coalesce($4::text, j.queue) AS new_queue,
+        coalesce($5::smallint, j.priority) AS new_priority,
+        CASE WHEN $8::boolean THEN coalesce($6::timestamptz, now()) ELSE coalesce($6::timestamptz, j.run_at) END AS new_run_at,
+        coalesce($7::integer, j.max_retries) AS new_max_retries
     FROM pgqueue_jobs AS j
-    WHERE j.id = $1 AND j.xmin::text = $2 AND j.state IN ('pending', 'dead')
+    WHERE j.id = $1::bigint AND j.xmin::text = $2::text AND j.state IN ('pending', 'dead')
     FOR UPDATE
 ),
 -- In its way is a job with the same key in the queue it goes to, if it goes there pending.
@@ -24,7 +24,7 @@ blocker AS MATERIALIZED (
             AND u.unique_key IS NOT NULL
             AND u.state IN ('pending', 'running')
             AND u.id <> s.id
-            AND (s.state = 'pending' OR $8)
+            AND (s.state = 'pending' OR $8::boolean)
     ) AS id
     FROM shown AS s
 ),
@@ -35,14 +35,14 @@ changed AS (
         priority = s.new_priority,
         run_at = s.new_run_at,
         max_retries = s.new_max_retries,
-        state = CASE WHEN $8 THEN 'pending' ELSE j.state END,
-        attempt = CASE WHEN $8 AND j.state = 'dead' THEN 0 ELSE j.attempt END,
-        lost = CASE WHEN $8 AND j.state = 'dead' THEN 0 ELSE j.lost END,
-        started_at = CASE WHEN $8 AND j.state = 'dead' THEN NULL ELSE j.started_at END,
-        finished_at = CASE WHEN $8 THEN NULL ELSE j.finished_at END,
-        cancel_requested_at = CASE WHEN $8 THEN NULL ELSE j.cancel_requested_at END,
-        progress = CASE WHEN $8 AND j.state = 'dead' THEN NULL ELSE j.progress END,
-        output = CASE WHEN $8 AND j.state = 'dead' THEN NULL ELSE j.output END
+        state = CASE WHEN $8::boolean THEN 'pending' ELSE j.state END,
+        attempt = CASE WHEN $8::boolean AND j.state = 'dead' THEN 0 ELSE j.attempt END,
+        lost = CASE WHEN $8::boolean AND j.state = 'dead' THEN 0 ELSE j.lost END,
+        started_at = CASE WHEN $8::boolean AND j.state = 'dead' THEN NULL ELSE j.started_at END,
+        finished_at = CASE WHEN $8::boolean THEN NULL ELSE j.finished_at END,
+        cancel_requested_at = CASE WHEN $8::boolean THEN NULL ELSE j.cancel_requested_at END,
+        progress = CASE WHEN $8::boolean AND j.state = 'dead' THEN NULL ELSE j.progress END,
+        output = CASE WHEN $8::boolean AND j.state = 'dead' THEN NULL ELSE j.output END
     FROM shown AS s, blocker AS b
     WHERE j.id = s.id AND b.id IS NULL
     RETURNING j.id
@@ -69,7 +69,7 @@ told AS (
     FROM parts AS p
     CROSS JOIN LATERAL (
         SELECT EXISTS (
-            SELECT FROM unnest($9) AS w(word)
+            SELECT FROM unnest($9::text[]) AS w(word)
             WHERE strpos(lower(concat(p.key, ' ', p.old::text, ' ', p.new::text)), w.word) > 0
         ) AS is_hidden
     ) AS h
@@ -79,10 +79,10 @@ audit AS (
     SELECT
         s.id,
         1,
-        coalesce($10, session_user),
-        CASE WHEN $8 THEN 'edit and requeue' ELSE 'edit' END,
+        coalesce($10::text, session_user),
+        CASE WHEN $8::boolean THEN 'edit and requeue' ELSE 'edit' END,
         s.new_queue,
-        $11,
+        $11::text,
         jsonb_build_object(
             'before', jsonb_strip_nulls(jsonb_build_object(
                 'payload', (SELECT jsonb_object_agg(t.key, t.old) FILTER (WHERE t.old IS NOT NULL) FROM told AS t),
@@ -90,7 +90,7 @@ audit AS (
                 'priority', CASE WHEN s.priority <> s.new_priority THEN s.priority END,
                 'run_at', CASE WHEN s.run_at <> s.new_run_at THEN s.run_at END,
                 'max_retries', CASE WHEN s.max_retries <> s.new_max_retries THEN s.max_retries END,
-                'state', CASE WHEN $8 AND s.state <> 'pending' THEN s.state END
+                'state', CASE WHEN $8::boolean AND s.state <> 'pending' THEN s.state END
             )),
             'after', jsonb_strip_nulls(jsonb_build_object(
                 'payload', (SELECT jsonb_object_agg(t.key, t.new) FILTER (WHERE t.new IS NOT NULL) FROM told AS t),
@@ -98,7 +98,7 @@ audit AS (
                 'priority', CASE WHEN s.priority <> s.new_priority THEN s.new_priority END,
                 'run_at', CASE WHEN s.run_at <> s.new_run_at THEN s.new_run_at END,
                 'max_retries', CASE WHEN s.max_retries <> s.new_max_retries THEN s.new_max_retries END,
-                'state', CASE WHEN $8 AND s.state <> 'pending' THEN 'pending' END
+                'state', CASE WHEN $8::boolean AND s.state <> 'pending' THEN 'pending' END
             ))
         )
     FROM shown AS s

@@ -27,4 +27,4 @@ SELECT
     j.errors::text,
     j.xmin::text
 FROM pgqueue_jobs AS j
-WHERE j.id = $1
+WHERE j.id = $1::bigint

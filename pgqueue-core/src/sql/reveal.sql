@@ -2,7 +2,7 @@
 -- $1 id bigint, $2 actor text, $3 reason text
 -- uses the primary key
 INSERT INTO pgqueue_audit (job_id, jobs, actor, action, queue, reason, details)
-SELECT j.id, 1, coalesce($2, session_user), 'reveal', j.queue, $3, '{}'
+SELECT j.id, 1, coalesce($2::text, session_user), 'reveal', j.queue, $3::text, '{}'
 FROM pgqueue_jobs AS j
-WHERE j.id = $1
+WHERE j.id = $1::bigint
 RETURNING job_id

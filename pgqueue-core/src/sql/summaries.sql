@@ -20,5 +20,5 @@ SELECT
     left(j.payload::text, 200),
     left(coalesce(j.errors -> -1 ->> 'message', (j.errors -> -1)::text), 500)
 FROM pgqueue_jobs AS j
-WHERE j.id = ANY ($1)
+WHERE j.id = ANY ($1::bigint[])
 ORDER BY j.id

@@ -44,4 +44,4 @@ SELECT
     ) END,
     left(coalesce(j.errors -> -1 ->> 'message', (j.errors -> -1)::text), 500)
 FROM pgqueue_jobs AS j
-WHERE j.id = $1
+WHERE j.id = $1::bigint

@@ -251,7 +251,11 @@ fn tabs(base: &str, terms: &Terms, size: u16, queues: &[QueueStats]) -> Vec<Choi
         .all(|term| matches!(term, crate::filter::Term::Queue(_)));
     let tab = |state: Option<JobState>| Choice {
         name: state.map_or("all", JobState::name).to_owned(),
-        count: state.filter(|_| has_count).map(counted),
+        // "At least 0" tells nothing.
+        count: state
+            .filter(|_| has_count)
+            .map(counted)
+            .filter(|count| count.exact || count.at_least > 0),
         href: address(base, &terms.in_state(state), size, None),
         is_on: terms.state() == state,
     };
