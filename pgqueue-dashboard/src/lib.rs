@@ -25,14 +25,17 @@
 #![allow(dead_code)]
 
 mod access;
+mod api;
 mod assets;
 mod basic;
+mod checks;
 mod cookies;
 mod dashboard;
 mod database;
 mod frame;
 mod guard;
 mod live;
+mod operations;
 mod origin;
 mod pages;
 mod problem;

@@ -45,7 +45,7 @@ use crate::sql::{KindStats as KindStatement, QueueStats as QueueStatement};
 pub(crate) const COUNT_LIMIT: i64 = 10_000;
 
 /// A count that stopped at a limit, or did not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Count {
     /// What was counted.
     pub at_least: i64,

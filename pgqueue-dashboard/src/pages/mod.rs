@@ -1,6 +1,9 @@
 //! The pages, one file each: the handler, and what its template shows.
 
+pub(crate) mod audit;
 pub(crate) mod dead;
 pub(crate) mod error;
 pub(crate) mod overview;
+pub(crate) mod postgres;
 pub(crate) mod settings;
+pub(crate) mod workers;
