@@ -3,12 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod access;
+mod api;
+mod bulk;
 mod dead;
+mod jobs;
 mod living;
 mod mounting;
+mod operations;
 
 use pgqueue_suite::site;
-mod api;
-mod mounting;
-mod operations;
-mod site;
