@@ -98,8 +98,6 @@ fn cases() -> Vec<Case> {
         // Counts up to 10,000 jobs of each of the five states. On statistics of an empty table it sorts all of a state, which
         // only the host could forbid; autovacuum corrects them within a minute.
         case("queue_stats", Host, "10000", 1, 60_000),
-        // The load is made without triggers: its dead jobs have no cause until `meter` reads them. One look at the index.
-        case("causes", Host, "50, 10000, NULL", 0, 100),
         case("oldest_waiting", Host, "10", 10, 500),
         case("estimates", Host, "", 5, 500),
         case("workers", Host, "500, 1000, NULL", 1, 200),

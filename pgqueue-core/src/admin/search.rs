@@ -140,6 +140,12 @@ impl QueryFragment<Pg> for Search<'_> {
 }
 
 impl Search<'_> {
+    /// Gives the cause that the walk is within, by `pgqueue_jobs_cause`: a rare one is found among 200,000 others.
+    fn cause(&self) -> Option<&i64> {
+        let is_dead = self.order == Order::Ended(JobState::Dead);
+        self.filter.cause.as_ref().filter(|_| is_dead)
+    }
+
     fn descends(&self) -> bool {
         self.order.is_descending() != self.newer
     }
@@ -178,10 +184,10 @@ impl Search<'_> {
             }
             Order::Newest | Order::Running => {}
         }
-        if self.order == Order::Ended(JobState::Dead) {
-            // By `pgqueue_jobs_cause`, which has the same order within a cause: a rare one is found among 200,000 others.
-            push::<BigInt, _>(" AND j.cause = ", self.filter.cause.as_ref(), "", out)?;
-        }
+        // Not as an equation: a constant leaves the order, which `pgqueue_jobs_dead` then serves, too, and the planner would
+        // look for a rare cause among all the dead.
+        push::<BigInt, _>(" AND j.cause >= ", self.cause(), "", out)?;
+        push::<BigInt, _>(" AND j.cause <= ", self.cause(), "", out)?;
         self.push_after(out)?;
         // The order is written as the index has it: else the planner may sort the whole table.
         out.push_sql(" ORDER BY ");
@@ -206,6 +212,7 @@ impl Search<'_> {
         out.push_sql(" AND (");
         self.push_order("j", "", out);
         out.push_sql(if self.descends() { ") < (" } else { ") > (" });
+        push::<BigInt, _>("", self.cause(), ", ", out)?;
         for (position, column) in self.order.columns().iter().enumerate() {
             out.push_sql(if position == 0 { "" } else { ", " });
             match *column {
@@ -222,6 +229,11 @@ impl Search<'_> {
     /// Writes the order of the walk: on the jobs, as the index has it, or on those `visited`.
     fn push_order(&self, of: &str, direction: &str, out: &mut AstPass<'_, '_, Pg>) {
         let (_, at) = self.order.walk();
+        if of == "j" && self.cause().is_some() {
+            out.push_sql("j.cause");
+            out.push_sql(direction);
+            out.push_sql(", ");
+        }
         for (position, column) in self.order.columns().iter().enumerate() {
             out.push_sql(if position == 0 { "" } else { ", " });
             if of == "j" && *column == "at" {

@@ -2,7 +2,8 @@
 -- $1 most causes bigint
 -- $2 where counts stop bigint
 -- $3 the first cause, or null for all of them bigint
--- uses index pgqueue_jobs_cause, then the primary key
+-- uses index pgqueue_jobs_cause; where one cause is walked in order, BETWEEN and not =: the cause would leave the order, and
+-- pgqueue_jobs_dead serve it, by which a rare cause is looked for among all the dead
 WITH RECURSIVE skipped(cause, place) AS (
     SELECT (
         SELECT j.cause
@@ -64,7 +65,7 @@ SELECT
     (
         SELECT j.finished_at
         FROM pgqueue_jobs AS j
-        WHERE j.state = 'dead' AND j.cause = skipped.cause
+        WHERE j.state = 'dead' AND j.cause BETWEEN skipped.cause AND skipped.cause
         ORDER BY j.cause, j.finished_at, j.id
         LIMIT 1
     ),
@@ -77,7 +78,7 @@ FROM skipped
 CROSS JOIN LATERAL (
     SELECT j.id, j.finished_at, j.errors -> -1 ->> 'kind' AS failure, left(j.errors -> -1 ->> 'message', 2000) AS message
     FROM pgqueue_jobs AS j
-    WHERE j.state = 'dead' AND j.cause = skipped.cause
+    WHERE j.state = 'dead' AND j.cause BETWEEN skipped.cause AND skipped.cause
     ORDER BY j.cause DESC, j.finished_at DESC, j.id DESC
     LIMIT 1
 ) AS sample
@@ -86,7 +87,7 @@ CROSS JOIN LATERAL (
     FROM (
         SELECT j.kind, j.queue
         FROM pgqueue_jobs AS j
-        WHERE j.state = 'dead' AND j.cause = skipped.cause
+        WHERE j.state = 'dead' AND j.cause BETWEEN skipped.cause AND skipped.cause
         ORDER BY j.cause DESC, j.finished_at DESC, j.id DESC
         LIMIT 200
     ) AS n

@@ -18,7 +18,7 @@ use crate::trend::Trend;
 use crate::visit::Visit;
 
 /// Kinds, and queues, that a row names; more are counted.
-const NAMED: usize = 3;
+const NAMED: usize = 2;
 /// Jobs that the page of a cause lists.
 const NEWEST: u16 = 25;
 /// Characters of a message that the page of a cause shows; the page of the job has all.
