@@ -45,7 +45,7 @@ use evidence::Evidence;
 use import::Import;
 use progress::Progress;
 use running::Running;
-use web::{Guide, Website};
+use web::{DASHBOARD, Guide, Website};
 
 #[actix_web::main]
 async fn main() -> ExitCode {
@@ -150,6 +150,9 @@ fn guide(shop: &Running, website: &Website) -> String {
     format!(
         "\
 The Tea Shop, on pgqueue
+
+dashboard  http://{address}{DASHBOARD}/
+           what the jobs do; below \"dead\" the orders that the warehouse refused, as one cause to act on
 
 website    http://{address}/
 warehouse  {warehouse}

@@ -1,4 +1,4 @@
-//! The shop's website: a page that says where to look, and `POST /orders`.
+//! The shop's website: a page that says where to look, `POST /orders`, and the dashboard of its jobs.
 
 use std::env;
 use std::io;
@@ -12,10 +12,14 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, ResponseError, web};
 use anyhow::Context as _;
 use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::deadpool::Pool;
+use pgqueue_dashboard::Dashboard;
 use serde_json::json;
 
 use crate::basket::{Basket, Refusal};
 use crate::placement_async::place;
+
+/// Where the dashboard is mounted.
+pub(crate) const DASHBOARD: &str = "/admin/jobs";
 
 /// What the page shows.
 #[derive(Debug, Clone)]
@@ -43,14 +47,24 @@ impl Website {
         Ok(Self { listener, address })
     }
 
-    /// Makes the server, which ends by itself at SIGINT and SIGTERM.
-    pub(crate) fn serve(self, pool: Pool<AsyncPgConnection>, guide: Guide) -> io::Result<Server> {
+    /// Makes the server, which ends by itself at SIGINT and SIGTERM, and so do the dashboard's streams.
+    pub(crate) fn serve(
+        self,
+        pool: Pool<AsyncPgConnection>,
+        guide: Guide,
+    ) -> anyhow::Result<Server> {
+        let dashboard = Dashboard::builder(pool.clone())
+            .path(DASHBOARD)
+            .environment("demo")
+            .loopback_only()
+            .build()?;
         let app = move || {
             App::new()
                 .app_data(web::Data::new(pool.clone()))
                 .app_data(web::Data::new(guide.clone()))
                 .app_data(web::JsonConfig::default().error_handler(malformed))
                 .configure(routes)
+                .service(dashboard.clone())
         };
         let server = HttpServer::new(app).workers(2).shutdown_timeout(5);
         Ok(server.listen(self.listener)?.run())

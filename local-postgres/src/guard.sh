@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Owns one server and its directory, so that both go with the process that started them.
 # Standard input is a pipe whose other end only that process holds: when it dies, even by SIGKILL, `read` fails here.
 # $0 = folder of the binaries, "$@" = arguments of postgres, working directory = the directory to own.

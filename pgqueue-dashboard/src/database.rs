@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel_async::{AsyncConnection as _, AsyncPgConnection, SimpleAsyncConnection as _};
 use futures_util::future::BoxFuture;
@@ -18,6 +18,9 @@ const CONNECTIONS: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How long the client waits for one piece of work: a little longer than the server's limits.
 const WORK_LIMIT: Duration = Duration::from_secs(10);
+
+/// The `statement_timeout` below.
+const STATEMENT_LIMIT: Duration = Duration::from_secs(2);
 
 /// What every session of the dashboard runs with. Plans are made anew each time: one kept from when the table was small
 /// would scan it.
@@ -128,18 +131,22 @@ impl Database {
                 return Err(Problem::busy());
             };
             let mut conn = shared.connection().await?;
-            let done = tokio::time::timeout(WORK_LIMIT, work(&mut conn)).await;
-            let Ok(done) = done else {
-                return Err(Problem::slow());
-            };
-            if done
-                .as_ref()
-                .err()
-                .is_none_or(|error| error.kind() != ErrorKind::Connection)
-            {
-                shared.give_back(conn);
+            let started = Instant::now();
+            match tokio::time::timeout(WORK_LIMIT, work(&mut conn)).await {
+                Ok(Ok(answer)) => {
+                    shared.give_back(conn); // after an error it may be in any state, and is closed
+                    Ok(answer)
+                }
+                // Messages are translated and Diesel hides the SQLSTATE: what took as long as it may was too slow.
+                Ok(Err(error))
+                    if error.kind() == ErrorKind::Database
+                        && started.elapsed() >= STATEMENT_LIMIT =>
+                {
+                    Err(Problem::slow())
+                }
+                Ok(Err(error)) => Err(Problem::from(error)),
+                Err(_) => Err(Problem::slow()),
             }
-            done.map_err(Problem::from)
         });
         task.await
             .unwrap_or_else(|error| Err(Problem::internal(&format!("a query panicked: {error}"))))

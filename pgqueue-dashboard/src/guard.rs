@@ -47,7 +47,7 @@ pub(crate) async fn guard(
         .clone();
     let id = request_id();
     let base = base(&dashboard, &request);
-    let wants_json = wants_json(&request, &base);
+    let wants_json = wants_json(&request);
     let admitted = admit(&dashboard, &request, &base).await;
     let mut response = match admitted {
         Err(problem) => {
@@ -237,7 +237,7 @@ fn base_length(request: &ServiceRequest) -> usize {
         .saturating_sub(request.match_info().unprocessed().len())
 }
 
-fn wants_json(request: &ServiceRequest, _base: &str) -> bool {
+fn wants_json(request: &ServiceRequest) -> bool {
     let path = &request.path()[base_length(request)..];
     let accept = request
         .headers()

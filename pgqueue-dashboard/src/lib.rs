@@ -22,6 +22,8 @@
 //! # Ok(()) }
 //! ```
 
+#![allow(dead_code)]
+
 mod access;
 mod assets;
 mod basic;

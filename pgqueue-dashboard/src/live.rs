@@ -176,7 +176,7 @@ async fn next_event(mut stream: Stream) -> Option<(Result<Bytes, actix_web::Erro
     if Instant::now() >= stream.until {
         return None;
     }
-    let quiet = stream.interval > HEARTBEAT && stream.version % 4 != 0;
+    let quiet = stream.interval > HEARTBEAT && !stream.version.is_multiple_of(4);
     let wait = if quiet { HEARTBEAT } else { stream.interval };
     let goes_on = tokio::select! {
         _ = stream.ends.wait_for(|ends| *ends) => false,

@@ -168,7 +168,6 @@ impl From<Error> for Problem {
             ErrorKind::Serialization => {
                 Self::conflict(detail, "look at it again, and repeat what you did")
             }
-            _ if detail.contains("statement timeout") => Self::slow(),
             _ if detail.contains("lock timeout") => Self::conflict(
                 "another transaction holds the row locked",
                 "try again in a moment; the page \"PostgreSQL\" shows who holds locks",

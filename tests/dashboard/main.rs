@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod access;
+mod living;
 mod mounting;
 
 use pgqueue_suite::site;

@@ -7,7 +7,9 @@
 
 mod building;
 mod cancel;
+mod causes;
 mod concurrency;
+mod connecting;
 mod context;
 mod deadline;
 mod kit;
@@ -18,7 +20,6 @@ mod running;
 mod settings;
 mod statistics;
 mod tls;
-mod unreachable;
 mod wake;
 
 use std::future::Future;

@@ -1,9 +1,14 @@
-//! A database that is not there, or lets nobody in: the error names the server, the cause and what to look at.
+//! How many connections a worker makes; and a database that is not there, or lets nobody in: the error names the server,
+//! the cause and what to look at.
+
+use std::time::Duration;
 
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, bb8, deadpool};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
-use pgqueue_core::{Context, ErrorKind, RawJob, Source, Worker};
+use pgqueue_core::{Context, ErrorKind, JobState, RawJob, Source, Worker};
 use pgqueue_suite::{TestDatabase, server, wait_until};
+
+use super::{Running, enqueue, job};
 
 /// Nobody listens on port 1.
 const NOWHERE: &str = "postgres://clerk:s3cret@127.0.0.1:1/orders";
@@ -12,11 +17,38 @@ async fn handler(_: RawJob, _: Context) -> Result<(), String> {
     Ok(())
 }
 
+#[tokio::test]
+async fn a_worker_makes_six_connections_beside_those_of_its_handlers() {
+    let db = TestDatabase::migrated();
+    let url = format!("{}?application_name=engine", db.url());
+    let builder = Worker::builder(url).handle_kind("job", handler);
+    let running = Running::start(builder.lease(Duration::from_secs(2)));
+    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'engine'
+                    AND datname = current_database()";
+
+    run_to_its_end(&db).await;
+
+    wait_until("all are made", async || db.number(sessions) >= 6).await;
+    run_to_its_end(&db).await;
+    assert_eq!(db.number(sessions), 6);
+    running.stop().await;
+}
+
+async fn run_to_its_end(db: &TestDatabase) {
+    let id = enqueue(db, job());
+    db.wait_for_state(id, JobState::Completed).await;
+}
+
 /// Starts a worker that cannot connect, and gives the message of its error.
 async fn refusal(source: impl Into<Source>) -> String {
-    let worker = Worker::builder(source).handle_kind("job", handler);
+    let builder = Worker::builder(source).handle_kind("job", handler);
 
-    let error = worker.build().unwrap().run_until_empty().await.unwrap_err();
+    let error = builder
+        .build()
+        .unwrap()
+        .run_until_empty()
+        .await
+        .unwrap_err();
 
     assert_eq!(error.kind(), ErrorKind::Connection, "{error}");
     assert!(!format!("{error} {error:?}").contains("s3cret"), "{error}");
