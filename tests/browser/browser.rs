@@ -222,18 +222,14 @@ impl Browser {
             .await
     }
 
-    /// Opens another tab in front of this one, and gives the name of the one that is hidden now.
-    pub(crate) async fn cover(&self) -> String {
-        let hidden = self.ask("window").await.unwrap();
-        let tab = self.command("window/new", json!({ "type": "tab" })).await;
-        self.command("window", json!({ "handle": tab["handle"] }))
-            .await;
-        hidden.as_str().unwrap().to_owned()
+    /// Hides the window.
+    pub(crate) async fn minimize(&self) {
+        self.command("window/minimize", json!({})).await;
     }
 
-    /// Goes to a tab.
-    pub(crate) async fn show(&self, tab: &str) {
-        self.command("window", json!({ "handle": tab })).await;
+    /// Brings a hidden window back.
+    pub(crate) async fn restore(&self) {
+        self.command("window/maximize", json!({})).await;
     }
 
     /// Takes a picture of the whole page.

@@ -35,9 +35,9 @@ fn filled(route: &str, site: &Site) -> Vec<String> {
 /// Gives values of a parameter: a job of every state, otherwise one that is there.
 fn choices(before: &str, name: &str, site: &Site) -> Vec<String> {
     let rows = |sql: &str| site.database.texts(sql);
-    match (before, name) {
+    match (before.trim_start_matches("/api/v1"), name) {
         ("/jobs/", _) => rows("SELECT min(id)::text FROM pgqueue_jobs GROUP BY state"),
-        ("/queues/" | "/api/v1/queues/", _) => rows(
+        ("/queues/", _) => rows(
             "SELECT name FROM pgqueue_queues UNION (SELECT queue FROM pgqueue_jobs WHERE state = 'dead' LIMIT 1)",
         ),
         ("/kinds/", _) => rows("SELECT 'notify_warehouse' FROM pgqueue_jobs LIMIT 1"),
