@@ -36,7 +36,6 @@ pub(crate) mod key {
     pub(crate) const TAB: &str = "\u{e004}";
     pub(crate) const ENTER: &str = "\u{e007}";
     pub(crate) const ESCAPE: &str = "\u{e00c}";
-    pub(crate) const SPACE: &str = " ";
 }
 
 /// A window of a browser of its own, closed with this value.
