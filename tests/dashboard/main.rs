@@ -5,6 +5,7 @@
 mod access;
 mod api;
 mod living;
+mod jobs;
 mod mounting;
 mod operations;
 
