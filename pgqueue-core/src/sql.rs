@@ -439,7 +439,7 @@ pub(crate) mod drain {
 }
 statement! {
     /// Tells of the causes of death. Relies on index `pgqueue_jobs_cause`.
-    Causes, "causes.sql", planned_each_time, (limit: i64 => BigInt, count_limit: i64 => BigInt) -> CauseStatsRow
+    Causes, "causes.sql", planned_each_time, (limit: i64 => BigInt, count_limit: i64 => BigInt, first: Option<i64> => Nullable<BigInt>) -> CauseStatsRow
 }
 
 /// The columns of [`CauseStats`](crate::stats::CauseStats).

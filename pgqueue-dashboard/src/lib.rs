@@ -45,6 +45,7 @@ mod routes;
 mod shared;
 mod show;
 mod suggestions;
+mod trend;
 mod visit;
 
 pub use access::{Access, CheckAccess, Denied, Permissions};

@@ -11,15 +11,20 @@ use actix_web::web::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt as _;
 use futures_util::stream;
-use pgqueue_core::stats::{self, QueueStats};
+use pgqueue_core::stats::{self, CauseStats, QueueStats};
 use tokio::sync::{Mutex, watch};
 
 use crate::database::Database;
 use crate::problem::Problem;
+use crate::shared;
 use crate::visit::Visit;
 
 /// How long a snapshot is good for: the shortest interval at which pages refresh.
 const FRESH: Duration = Duration::from_millis(900);
+/// How long the causes of death are good for; they cost more.
+const CAUSES_FRESH: Duration = Duration::from_secs(2);
+/// Most causes that are read at once.
+pub(crate) const CAUSES: usize = 500;
 /// Most streams at once; further browsers poll.
 const STREAMS: usize = 64;
 /// A stream ends after so long, and the browser opens it again.
@@ -41,6 +46,7 @@ pub(crate) struct Live(Arc<Shared>);
 struct Shared {
     database: Database,
     latest: Mutex<Option<(Instant, Arc<Snapshot>)>>,
+    causes: shared::Shared<Vec<CauseStats>>,
     streams: AtomicUsize,
     ends: watch::Sender<bool>,
     listens: AtomicBool,
@@ -57,6 +63,7 @@ impl Live {
         Self(Arc::new(Shared {
             database,
             latest: Mutex::default(),
+            causes: shared::Shared::new(CAUSES_FRESH),
             streams: AtomicUsize::new(0),
             ends: watch::channel(false).0,
             listens: AtomicBool::new(false),
@@ -86,6 +93,16 @@ impl Live {
         });
         *latest = Some((Instant::now(), Arc::clone(&snapshot)));
         Ok(snapshot)
+    }
+
+    /// Gives the causes of death, the one seen last first, as of at most two seconds ago.
+    pub(crate) async fn causes(&self) -> Result<Arc<Vec<CauseStats>>, Problem> {
+        let limit = i64::try_from(CAUSES).unwrap_or(i64::MAX);
+        let read = || {
+            let database = &self.0.database;
+            database.read(move |conn| stats::causes_async(conn, limit).boxed())
+        };
+        self.0.causes.get(read).await
     }
 
     /// Ends the streams when the process is asked to end: a server that waits for its connections would wait for them.

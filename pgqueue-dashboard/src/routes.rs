@@ -81,6 +81,8 @@ routes! {
     get "/jobs/{id}/edit" EDIT pages::job_edit::show;
     post "/jobs/{id}/edit/reveal" VIEW_PAYLOAD pages::job_edit::reveal;
     post "/jobs/{id}/edit" EDIT pages::job_edit::save;
+    get "/dead" VIEW pages::dead::inbox;
+    get "/dead/{cause}" VIEW pages::dead::cause;
     get "/settings" VIEW pages::settings::show;
     post "/settings" VIEW pages::settings::save;
     get "/events" VIEW live::events;

@@ -24,7 +24,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel_async::AsyncConnectionCore;
 
-pub use crate::causes::{CauseStats, causes, causes_async};
+pub use crate::causes::{CauseStats, cause, cause_async, causes, causes_async};
 mod histogram;
 mod now;
 mod timeline;
