@@ -184,8 +184,13 @@ async fn the_audit_finds_faults_that_are_there() {
     browser.settle().await;
 
     let found = violations(&browser).await.join(" ");
-    assert!(found.contains("label") && found.contains("image-alt"), "{found}");
+    assert!(
+        found.contains("label") && found.contains("image-alt"),
+        "{found}"
+    );
     assert!(browser.complaints().await.join(" ").contains("img-src"));
-    browser.run("document.querySelector('h1').style.width = '5000px'").await;
+    browser
+        .run("document.querySelector('h1').style.width = '5000px'")
+        .await;
     assert!(overflow(&browser).await.is_some());
 }

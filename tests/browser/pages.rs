@@ -11,7 +11,12 @@ pub(crate) async fn of(site: &Site) -> BTreeSet<String> {
     let gets = routes.filter(|(method, _, _)| *method == "get");
     let mut pages = BTreeSet::new();
     for path in gets.flat_map(|(_, route, _)| filled(route, site)) {
-        let answer = site.get(&path).await;
+        let mut path = path;
+        let mut answer = site.get(&path).await;
+        if answer.status.is_redirection() {
+            path = answer.location().to_owned();
+            answer = site.get(&path).await;
+        }
         if answer.header("content-type").starts_with("text/html") {
             pages.insert(path);
         }
@@ -39,6 +44,9 @@ fn choices(before: &str, name: &str, site: &Site) -> Vec<String> {
         ("/jobs/", _) => rows("SELECT min(id)::text FROM pgqueue_jobs GROUP BY state"),
         ("/queues/", _) => rows(
             "SELECT name FROM pgqueue_queues UNION (SELECT queue FROM pgqueue_jobs WHERE state = 'dead' LIMIT 1)",
+        ),
+        ("/dead/", _) => rows(
+            "SELECT min(cause)::text FROM pgqueue_jobs WHERE state = 'dead' HAVING count(*) > 0",
         ),
         ("/kinds/", _) => rows("SELECT 'notify_warehouse' FROM pgqueue_jobs LIMIT 1"),
         ("/workers/", _) => rows("SELECT id::text FROM pgqueue_workers ORDER BY id LIMIT 1"),

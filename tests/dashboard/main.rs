@@ -4,8 +4,9 @@
 
 mod access;
 mod api;
-mod living;
+mod figures;
 mod jobs;
+mod living;
 mod mounting;
 mod operations;
 
