@@ -108,14 +108,7 @@ impl Browser {
         self.command("url", json!({ "url": url })).await;
     }
 
-    /// Gives path and query of the page.
-    pub(crate) async fn path(&self) -> String {
-        let url = self.ask("url").await.unwrap();
-        let url = url.as_str().unwrap();
-        let below = url.strip_prefix(&format!("http://{}", self.site));
-        below.unwrap_or(url).to_owned()
-    }
-
+    /// Gives the page this much room.
     pub(crate) async fn resize(&self, width: u32, height: u32) {
         let size =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
@@ -184,15 +177,6 @@ impl Browser {
             }
         }
         None
-    }
-
-    /// Types into the first element of a selector.
-    pub(crate) async fn fill(&self, css: &str, text: &str) {
-        let element = self.all(css).await.remove(0);
-        self.command(&format!("element/{element}/clear"), json!({}))
-            .await;
-        self.command(&format!("element/{element}/value"), json!({ "text": text }))
-            .await;
     }
 
     /// Presses keys one after the other, wherever the focus is.

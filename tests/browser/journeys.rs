@@ -60,7 +60,6 @@ async fn a_dead_job_is_found_requeued_and_seen_to_complete() {
     find_the_dead_job(&browser, id).await;
 
     browser.click("button", "Requeue").await;
-    browser.wait_for(".notice", "").await;
     browser.wait_for(".head .state", "running").await;
     browser.run("window.mark = 'the same page'").await;
     gate.send(true).unwrap();
