@@ -1,6 +1,6 @@
 //! A browser as a person uses it: goes to pages, reads, clicks, types.
 //!
-//! It speaks WebDriver by itself: two dozen lines, where the crates for it bring a licence that ours do not allow, or turn
+//! It speaks `WebDriver` by itself: two dozen lines, where the crates for it bring a licence that ours do not allow, or turn
 //! on features of `serde_json` for everything that is tested beside them.
 
 use std::io::{Read as _, Write as _};
@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::driver;
 
-/// The name of an element's id in WebDriver.
+/// The name of an element's id in `WebDriver`.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 /// Most browsers at once, whatever the number of test threads: each is some ten processes.
 static TURNS: Semaphore = Semaphore::const_new(2);
@@ -31,7 +31,7 @@ const ARGUMENTS: [&str; 10] = [
     "--lang=en",
 ];
 
-/// Keys of WebDriver that are no characters.
+/// Keys of `WebDriver` that are no characters.
 pub(crate) mod key {
     pub(crate) const TAB: &str = "\u{e004}";
     pub(crate) const ENTER: &str = "\u{e007}";
@@ -81,7 +81,7 @@ impl Browser {
         browser
     }
 
-    /// Sends a command, and gives its result, or what WebDriver says against it.
+    /// Sends a command, and gives its result, or what `WebDriver` says against it.
     async fn attempt(&self, command: &str, body: Value) -> Result<Value, String> {
         let url = format!("{}/{command}", self.session);
         send(self.client.post(url).json(&body)).await
