@@ -94,6 +94,8 @@ routes! {
     post "/bulk/{id}/resume" REQUEUE pages::bulk::resume;
     post "/bulk/{id}/stop" REQUEUE pages::bulk::stop;
     post "/bulk/{id}/undo" REQUEUE pages::bulk::undo;
+    get "/dead" VIEW pages::dead::inbox;
+    get "/dead/{cause}" VIEW pages::dead::cause;
     get "/queues" VIEW pages::queues::list;
     get "/queues/{queue:.+}" VIEW pages::queues::moved;
     get "/queue" VIEW pages::queues::show;

@@ -167,3 +167,30 @@ async fn the_list_of_keys_is_accessible() {
 
     assert_eq!(violations(&browser).await, Vec::<String>::new());
 }
+
+#[actix_web::test]
+async fn the_audit_finds_faults_that_are_there() {
+    let site = Site::empty().await;
+    let browser = Browser::open(site.address).await;
+    browser.go("/settings").await;
+
+    browser
+        .run(
+            "document.querySelector('main').innerHTML = \
+                 '<h1>Faults</h1><input><img src=\"http://elsewhere.invalid/x.png\">'; \
+             document.querySelector('h1').setAttribute('style', 'width: 5000px');",
+        )
+        .await;
+    browser.settle().await;
+
+    let found = violations(&browser).await.join(" ");
+    assert!(
+        found.contains("label") && found.contains("image-alt"),
+        "{found}"
+    );
+    assert!(browser.complaints().await.join(" ").contains("img-src"));
+    browser
+        .run("document.querySelector('h1').style.width = '5000px'")
+        .await;
+    assert!(overflow(&browser).await.is_some());
+}

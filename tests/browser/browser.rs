@@ -1,6 +1,6 @@
 //! A browser as a person uses it: goes to pages, reads, clicks, types.
 //!
-//! It speaks WebDriver by itself: two dozen lines, where the crates for it bring a licence that ours do not allow, or turn
+//! It speaks `WebDriver` by itself: two dozen lines, where the crates for it bring a licence that ours do not allow, or turn
 //! on features of `serde_json` for everything that is tested beside them.
 
 use std::io::{Read as _, Write as _};
@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::driver;
 
-/// The name of an element's id in WebDriver.
+/// The name of an element's id in `WebDriver`.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 /// Most browsers at once, whatever the number of test threads: each is some ten processes.
 static TURNS: Semaphore = Semaphore::const_new(2);
@@ -31,12 +31,11 @@ const ARGUMENTS: [&str; 10] = [
     "--lang=en",
 ];
 
-/// Keys of WebDriver that are no characters.
+/// Keys of `WebDriver` that are no characters.
 pub(crate) mod key {
     pub(crate) const TAB: &str = "\u{e004}";
     pub(crate) const ENTER: &str = "\u{e007}";
     pub(crate) const ESCAPE: &str = "\u{e00c}";
-    pub(crate) const SPACE: &str = " ";
 }
 
 /// A window of a browser of its own, closed with this value.
@@ -82,7 +81,7 @@ impl Browser {
         browser
     }
 
-    /// Sends a command, and gives its result, or what WebDriver says against it.
+    /// Sends a command, and gives its result, or what `WebDriver` says against it.
     async fn attempt(&self, command: &str, body: Value) -> Result<Value, String> {
         let url = format!("{}/{command}", self.session);
         send(self.client.post(url).json(&body)).await
@@ -109,14 +108,7 @@ impl Browser {
         self.command("url", json!({ "url": url })).await;
     }
 
-    /// Gives path and query of the page.
-    pub(crate) async fn path(&self) -> String {
-        let url = self.ask("url").await.unwrap();
-        let url = url.as_str().unwrap();
-        let below = url.strip_prefix(&format!("http://{}", self.site));
-        below.unwrap_or(url).to_owned()
-    }
-
+    /// Gives the page this much room.
     pub(crate) async fn resize(&self, width: u32, height: u32) {
         let size =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
@@ -187,15 +179,6 @@ impl Browser {
         None
     }
 
-    /// Types into the first element of a selector.
-    pub(crate) async fn fill(&self, css: &str, text: &str) {
-        let element = self.all(css).await.remove(0);
-        self.command(&format!("element/{element}/clear"), json!({}))
-            .await;
-        self.command(&format!("element/{element}/value"), json!({ "text": text }))
-            .await;
-    }
-
     /// Presses keys one after the other, wherever the focus is.
     pub(crate) async fn press(&self, keys: &[&str]) {
         let strokes: Vec<_> = keys
@@ -222,18 +205,14 @@ impl Browser {
             .await
     }
 
-    /// Opens another tab in front of this one, and gives the name of the one that is hidden now.
-    pub(crate) async fn cover(&self) -> String {
-        let hidden = self.ask("window").await.unwrap();
-        let tab = self.command("window/new", json!({ "type": "tab" })).await;
-        self.command("window", json!({ "handle": tab["handle"] }))
-            .await;
-        hidden.as_str().unwrap().to_owned()
+    /// Hides the window.
+    pub(crate) async fn minimize(&self) {
+        self.command("window/minimize", json!({})).await;
     }
 
-    /// Goes to a tab.
-    pub(crate) async fn show(&self, tab: &str) {
-        self.command("window", json!({ "handle": tab })).await;
+    /// Brings a hidden window back.
+    pub(crate) async fn restore(&self) {
+        self.command("window/maximize", json!({})).await;
     }
 
     /// Takes a picture of the whole page.

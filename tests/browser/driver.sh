@@ -4,11 +4,11 @@
 
 trap '' HUP INT QUIT TERM PIPE
 directory=$PWD
-TMPDIR=$directory "$1" --port=0 --log-level=SEVERE --log-path="$directory/log" </dev/null &
+TMPDIR=$directory "$1" --port=0 --log-level=SEVERE --log-path="$directory/log" </dev/null 2>/dev/null &
 cat >/dev/null
 
-# A browser that is ending still writes, so this is repeated.
-kill -s TERM 0
+# It ignores what is ignored here. Its browsers end when their pipe to it does; one that is ending still writes.
+kill -s KILL $!
 wait
 for _ in 1 2 3 4 5 6 7 8 9 10; do
     cd / && rm -rf "$directory" 2>/dev/null && break

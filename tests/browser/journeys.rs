@@ -1,8 +1,115 @@
 //! What somebody comes for, from the first page to the last.
 
+use pgqueue_core::{Context, Job, JobState, Outcome, Worker};
 use pgqueue_suite::site::Site;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::watch;
 
 use crate::browser::{Browser, key};
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Ship {
+    order_id: i64,
+}
+
+impl Job for Ship {
+    const KIND: &'static str = "ship";
+}
+
+/// A site with one job, which is dead because the warehouse was closed.
+async fn with_a_dead_job() -> (Site, i64) {
+    let site = Site::empty().await;
+    let job = Ship { order_id: 42 }.enqueue(&mut site.database.sync());
+    let refuse =
+        async |_: Ship, _: Context| Ok::<_, String>(Outcome::dead("the warehouse is closed"));
+    let worker = Worker::builder(site.database.url()).handle(refuse).build();
+    worker.unwrap().run_until_empty().await.unwrap();
+    (site, job.unwrap().id)
+}
+
+/// Starts a worker whose handlers end when the gate is opened.
+fn open_warehouse(site: &Site) -> watch::Sender<bool> {
+    let (gate, opened) = watch::channel(false);
+    let ship = move |_: Ship, _: Context| {
+        let mut opened = opened.clone();
+        async move { opened.wait_for(|open| *open).await.map(|_| ()) }
+    };
+    let worker = Worker::builder(site.database.url()).handle(ship).build();
+    actix_web::rt::spawn(worker.unwrap().run(std::future::pending::<()>()));
+    gate
+}
+
+/// Goes from the overview by the inbox of the dead and the cause to the job.
+async fn find_the_dead_job(browser: &Browser, id: i64) {
+    browser.go("/").await;
+    browser.click("nav a", "Dead").await;
+    browser.wait_for("h1", "Dead jobs").await;
+    browser.click("tbody th a", "warehouse is closed").await;
+    browser.wait_for("h2", "Newest jobs").await;
+    browser.click("tbody th a", "ship").await;
+    browser.wait_for("h1", &format!("ship {id}")).await;
+    browser.wait_for("td", "the warehouse is closed").await;
+}
+
+#[actix_web::test]
+async fn a_dead_job_is_found_requeued_and_seen_to_complete() {
+    let (site, id) = with_a_dead_job().await;
+    let gate = open_warehouse(&site);
+    let browser = Browser::open(site.address).await;
+    find_the_dead_job(&browser, id).await;
+
+    browser.click("button", "Requeue").await;
+    browser.wait_for(".head .state", "running").await;
+    browser.run("window.mark = 'the same page'").await;
+    gate.send(true).unwrap();
+
+    browser.wait_for(".head .state", "completed").await;
+    assert_eq!(browser.run("return window.mark").await, "the same page");
+    assert_eq!(site.database.job(id).state, JobState::Completed);
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+}
+
+#[actix_web::test]
+async fn without_javascript_a_dead_job_is_found_requeued_and_seen_to_complete() {
+    let (site, id) = with_a_dead_job().await;
+    let gate = open_warehouse(&site);
+    gate.send(true).unwrap();
+    let browser = Browser::without_javascript(site.address).await;
+    find_the_dead_job(&browser, id).await;
+
+    browser.click("button", "Requeue").await;
+    site.database.wait_for_state(id, JobState::Completed).await;
+    browser.go(&format!("/jobs/{id}")).await;
+
+    assert_eq!(browser.text(".head .state").await, "completed");
+}
+
+#[actix_web::test]
+async fn without_a_mouse_jobs_are_selected_and_requeued() {
+    let (site, id) = with_a_dead_job().await;
+    let browser = Browser::open(site.address).await;
+    browser.go("/").await;
+
+    browser.press(&["g", "j"]).await;
+    browser.wait_for("h1", "Jobs").await;
+    browser.press(&["j", "x"]).await;
+    browser.wait_for("[data-selected]", "1").await;
+    browser.press(&[key::TAB, key::ENTER]).await;
+
+    site.database.wait_for_state(id, JobState::Pending).await;
+}
+
+#[actix_web::test]
+async fn without_a_mouse_a_row_is_opened() {
+    let (site, id) = with_a_dead_job().await;
+    let browser = Browser::open(site.address).await;
+    browser.go("/jobs").await;
+
+    browser.press(&["j", key::ENTER]).await;
+
+    browser.wait_for("h1", &format!("ship {id}")).await;
+}
 
 #[actix_web::test]
 async fn preferences_are_kept_with_and_without_javascript() {
@@ -45,6 +152,6 @@ async fn keys_lead_through_the_site() {
         browser
             .run("return document.activeElement.closest('header.side')")
             .await,
-        serde_json::Value::Null
+        Value::Null
     );
 }

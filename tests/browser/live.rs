@@ -61,8 +61,7 @@ async fn a_page_that_nobody_sees_asks_for_nothing_and_catches_up_when_it_is_seen
     let site = Site::empty().await;
     let browser = Browser::open(site.address).await;
     browser.go("/").await;
-    let tab = browser.cover().await;
-    browser.show(&tab).await;
+    browser.minimize().await;
     wait_until("the page is hidden", async || {
         browser.run("return document.hidden").await == true
     })
@@ -80,10 +79,7 @@ async fn a_page_that_nobody_sees_asks_for_nothing_and_catches_up_when_it_is_seen
             .await,
         asked
     );
-
-    browser
-        .devtools("Page.bringToFront", serde_json::json!({}))
-        .await;
+    browser.restore().await;
     browser.wait_for("main", "newcomers").await;
 }
 

@@ -8,10 +8,15 @@ use pgqueue_suite::site::Site;
 /// Gives the paths of all pages: each route that answers a GET with HTML, with parameters of what there is.
 pub(crate) async fn of(site: &Site) -> BTreeSet<String> {
     let routes = Dashboard::routes().into_iter();
-    let gets = routes.filter(|(method, _, _)| *method == "get");
+    let gets = routes.filter(|(method, path, _)| *method == "get" && !path.is_empty());
     let mut pages = BTreeSet::new();
     for path in gets.flat_map(|(_, route, _)| filled(route, site)) {
-        let answer = site.get(&path).await;
+        let mut path = path;
+        let mut answer = site.get(&path).await;
+        if answer.status.is_redirection() {
+            path = answer.location().to_owned();
+            answer = site.get(&path).await;
+        }
         if answer.header("content-type").starts_with("text/html") {
             pages.insert(path);
         }
@@ -25,7 +30,10 @@ fn filled(route: &str, site: &Site) -> Vec<String> {
         return vec![route.to_owned()];
     };
     let (name, after) = rest.split_once('}').unwrap();
-    let choices = choices(before, name, site);
+    let mut choices = choices(before, name, site);
+    if !after.is_empty() {
+        choices.truncate(1); // forms of a job look alike
+    }
     let paths = choices
         .iter()
         .map(|choice| format!("{before}{choice}{after}"));
@@ -35,10 +43,15 @@ fn filled(route: &str, site: &Site) -> Vec<String> {
 /// Gives values of a parameter: a job of every state, otherwise one that is there.
 fn choices(before: &str, name: &str, site: &Site) -> Vec<String> {
     let rows = |sql: &str| site.database.texts(sql);
-    match (before, name) {
-        ("/jobs/", _) => rows("SELECT min(id)::text FROM pgqueue_jobs GROUP BY state"),
-        ("/queues/" | "/api/v1/queues/", _) => rows(
+    match (before.trim_start_matches("/api/v1"), name) {
+        ("/jobs/", _) => rows(
+            "SELECT min(id)::text FROM pgqueue_jobs GROUP BY state ORDER BY state = 'dead' DESC",
+        ),
+        ("/queues/", _) => rows(
             "SELECT name FROM pgqueue_queues UNION (SELECT queue FROM pgqueue_jobs WHERE state = 'dead' LIMIT 1)",
+        ),
+        ("/dead/", _) => rows(
+            "SELECT min(cause)::text FROM pgqueue_jobs WHERE state = 'dead' HAVING count(*) > 0",
         ),
         ("/kinds/", _) => rows("SELECT 'notify_warehouse' FROM pgqueue_jobs LIMIT 1"),
         ("/workers/", _) => rows("SELECT id::text FROM pgqueue_workers ORDER BY id LIMIT 1"),

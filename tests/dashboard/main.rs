@@ -8,6 +8,7 @@ mod bulk;
 mod dead;
 mod jobs;
 mod figures;
+mod jobs;
 mod living;
 mod mounting;
 mod operations;
