@@ -51,9 +51,11 @@
 
 pub mod admin;
 mod backoff;
+mod causes;
 mod context;
 mod enqueue;
 mod error;
+pub mod health;
 mod job;
 mod maintenance;
 mod migrate;
@@ -69,6 +71,7 @@ pub mod stats;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod worker;
+pub mod workers;
 
 pub use context::{Context, RawJob};
 pub use enqueue::{EnqueueFuture, Enqueued, NewJob, enqueue_all, enqueue_all_async};

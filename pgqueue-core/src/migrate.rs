@@ -23,10 +23,16 @@ use crate::sql::{Ledger, MigrationLock};
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
 /// The same migrations as text, oldest first.
-const SCRIPTS: [(&str, &str); 1] = [(
-    "20261122000001",
-    include_str!("../migrations/20261122000001_pgqueue_jobs/up.sql"),
-)];
+const SCRIPTS: [(&str, &str); 2] = [
+    (
+        "20261122000001",
+        include_str!("../migrations/20261122000001_pgqueue_jobs/up.sql"),
+    ),
+    (
+        "20261124000001",
+        include_str!("../migrations/20261124000001_pgqueue_dashboard/up.sql"),
+    ),
+];
 
 /// Whoever has waited for the lock must see what its holder committed. A transaction of the host is left as it is.
 const READ_COMMITTED: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED";

@@ -68,6 +68,7 @@ pub struct JobRow {
     pub progress: Option<Value>,
     #[diesel(deserialize_as = MaybeDocument)]
     pub output: Option<Value>,
+    pub cause: Option<i64>,
 }
 
 fn milliseconds<S: Serializer>(length: &Option<Span>, serializer: S) -> Result<S::Ok, S::Error> {

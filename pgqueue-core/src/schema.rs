@@ -51,6 +51,8 @@ diesel::table! {
         progress -> Nullable<Jsonb>,
         /// What the handler returned.
         output -> Nullable<Jsonb>,
+        /// Fingerprint of the newest error, set when the job becomes dead.
+        cause -> Nullable<BigInt>,
     }
 }
 

@@ -31,7 +31,7 @@ macro_rules! statement {
         impl $(<$lifetime>)? $name $(<$lifetime>)? {
             /// The statement as it is sent.
             #[allow(dead_code, reason = "plan tests read them all")]
-            pub(crate) const SQL: &'static str = include_str!(concat!("sql/", $file));
+            pub(crate) const SQL: &'static str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/sql/", $file));
         }
 
         impl $(<$lifetime>)? diesel::query_builder::QueryId for $name $(<$lifetime>)? {
@@ -272,6 +272,121 @@ statement! {
 }
 
 statement! {
+    /// Tells what a list shows of jobs. Relies on the primary key.
+    Summaries<'a>, "summaries.sql", planned_each_time, (ids: &'a [i64] => Array<BigInt>) -> SummaryRow
+}
+
+/// The columns of [`Summary`](crate::admin::Summary).
+type SummaryRow = (
+    BigInt,
+    Text,
+    Text,
+    Text,
+    SmallInt,
+    Timestamptz,
+    Timestamptz,
+    Nullable<Timestamptz>,
+    Nullable<Timestamptz>,
+    Integer,
+    Integer,
+    Integer,
+    Nullable<BigInt>,
+    Nullable<Timestamptz>,
+    Nullable<Text>,
+    Text,
+    Nullable<Text>,
+);
+
+statement! {
+    /// Reads all of a job. Relies on the primary key.
+    ReadJob, "job.sql", planned_each_time, (id: i64 => BigInt) -> RecordRow
+}
+
+/// The columns of [`Record`](crate::admin::Record).
+type RecordRow = (
+    BigInt,
+    Text,
+    Text,
+    Text,
+    SmallInt,
+    Timestamptz,
+    Timestamptz,
+    Nullable<Timestamptz>,
+    Nullable<Timestamptz>,
+    Nullable<Timestamptz>,
+    Nullable<Timestamptz>,
+    Integer,
+    Integer,
+    Integer,
+    Nullable<BigInt>,
+    Nullable<Text>,
+    Nullable<Text>,
+    Nullable<Interval>,
+    Text,
+    Nullable<Text>,
+    Nullable<Text>,
+    Nullable<Text>,
+    Text,
+    Text,
+);
+
+statement! {
+    /// Reads what was done to a job. Relies on index `pgqueue_audit_job`.
+    ReadAudit, "job_audit.sql", planned_each_time, (id: i64 => BigInt) -> (Timestamptz, Text, Text, Nullable<Text>, Text)
+}
+
+statement! {
+    /// Tells what a job waits for. Relies on indexes `pgqueue_jobs_dequeue` and `pgqueue_jobs_unique`.
+    Why, "why.sql", planned_each_time, (id: i64 => BigInt) -> WhyRow
+}
+
+/// The columns of `Facts` in `admin/why.rs`.
+type WhyRow = (
+    Text,
+    Timestamptz,
+    Bool,
+    Integer,
+    Nullable<Timestamptz>,
+    Nullable<Timestamptz>,
+    Nullable<Timestamptz>,
+    Nullable<BigInt>,
+    Nullable<Text>,
+    Nullable<Timestamptz>,
+    BigInt,
+    BigInt,
+    BigInt,
+    Nullable<BigInt>,
+    Nullable<Text>,
+);
+
+statement! {
+    /// Changes a job that is still what was shown. Relies on the primary key and index `pgqueue_jobs_unique`.
+    EditJob<'a>, "edit.sql", planned_each_time, (
+        id: i64 => BigInt,
+        version: &'a str => Text,
+        payload: Option<&'a str> => Nullable<Text>,
+        queue: Option<&'a str> => Nullable<Text>,
+        priority: Option<i16> => Nullable<SmallInt>,
+        run_at: Option<DateTime<Utc>> => Nullable<Timestamptz>,
+        max_retries: Option<i32> => Nullable<Integer>,
+        requeues: bool => Bool,
+        hidden: &'a [String] => Array<Text>,
+        actor: Option<&'a str> => Nullable<Text>,
+        reason: Option<&'a str> => Nullable<Text>,
+    ) -> (Nullable<BigInt>, Nullable<BigInt>)
+}
+
+statement! {
+    /// Copies a job. Relies on the primary key.
+    CloneJob<'a>, "clone.sql", planned_each_time, (id: i64 => BigInt, actor: Option<&'a str> => Nullable<Text>, reason: Option<&'a str> => Nullable<Text>) -> BigInt
+}
+
+statement! {
+    /// Writes down a look at what is hidden. Relies on the primary key.
+    Reveal<'a>, "reveal.sql", planned_each_time, (id: i64 => BigInt, actor: Option<&'a str> => Nullable<Text>, reason: Option<&'a str> => Nullable<Text>) -> BigInt
+}
+
+statement! {
     /// Counts jobs a queue and state. Relies on all partial indexes.
     QueueStats, "queue_stats.sql", planned_each_time, (limit: i64 => BigInt) -> QueueStatsRow
 }
@@ -280,7 +395,7 @@ statement! {
 type QueueStatsRow = (
     Text,
     Nullable<Timestamptz>,
-    (BigInt, BigInt, BigInt, BigInt, BigInt),
+    (BigInt, BigInt, BigInt, BigInt, BigInt, BigInt),
     (Bool, Bool, Bool, Bool),
     Nullable<Double>,
     BigInt,
@@ -303,6 +418,8 @@ statement! {
     )
 }
 
+pub(crate) mod stats;
+
 /// Those that only [`testing`](crate::testing) runs, on the few jobs of a test.
 #[cfg(feature = "testing")]
 pub(crate) mod drain {
@@ -319,4 +436,99 @@ pub(crate) mod drain {
         /// Puts back the due times of jobs that a drain has set aside. Relies on the primary key.
         PutBack<'a>, "drain_put_back.sql", (ids: &'a [i64] => Array<BigInt>, aside: Span => Interval) -> ()
     }
+}
+statement! {
+    /// Tells of the causes of death. Relies on index `pgqueue_jobs_cause`.
+    Causes, "causes.sql", planned_each_time, (limit: i64 => BigInt, count_limit: i64 => BigInt) -> CauseStatsRow
+}
+
+/// The columns of [`CauseStats`](crate::stats::CauseStats).
+type CauseStatsRow = (
+    BigInt,
+    Text,
+    Text,
+    (BigInt, BigInt, BigInt),
+    Array<BigInt>,
+    (Timestamptz, Timestamptz),
+    (Array<Text>, Array<Text>),
+    BigInt,
+    Text,
+);
+
+statement! {
+    /// Lists workers with what they run. Relies on index `pgqueue_jobs_running`.
+    Workers, "workers.sql", planned_each_time, (
+        workers: i64 => BigInt,
+        jobs: i64 => BigInt,
+        worker: Option<i64> => Nullable<BigInt>,
+    ) -> (
+        BigInt,
+        Text,
+        Text,
+        Integer,
+        Text,
+        Jsonb,
+        Array<Text>,
+        Timestamptz,
+        Timestamptz,
+        Bool,
+        Timestamptz,
+        BigInt,
+        Nullable<Timestamptz>,
+    )
+}
+
+statement! {
+    /// Lists what a worker runs. Relies on index `pgqueue_jobs_running`.
+    WorkerJobs, "worker_jobs.sql", planned_each_time, (worker: i64 => BigInt, limit: i64 => BigInt) -> (
+        BigInt,
+        Text,
+        Text,
+        Integer,
+        Nullable<Timestamptz>,
+        Nullable<Timestamptz>,
+        Nullable<Timestamptz>,
+    )
+}
+
+statement! {
+    /// Reads a page of the audit.
+    Audit<'a>, "audit.sql", planned_each_time, (
+        before: Option<i64> => Nullable<BigInt>,
+        actor: Option<&'a str> => Nullable<Text>,
+        action: Option<&'a str> => Nullable<Text>,
+        job: Option<i64> => Nullable<BigInt>,
+        look: i64 => BigInt,
+        limit: i64 => BigInt,
+    ) -> (BigInt, Nullable<BigInt>, Jsonb)
+}
+
+statement! {
+    /// Tells about the server and this session's role.
+    HealthServer, "health_server.sql", planned_each_time, () -> Jsonb
+}
+
+statement! {
+    /// Lists what holds vacuum back.
+    HealthHolders, "health_holders.sql", planned_each_time, () -> Jsonb
+}
+
+statement! {
+    /// Tells about our tables.
+    HealthTables, "health_tables.sql", planned_each_time, () -> Jsonb
+}
+
+statement! {
+    /// Tells about our indexes.
+    HealthIndexes<'a>, "health_indexes.sql", planned_each_time, (names: &'a [String] => Array<Text>) -> Jsonb
+}
+
+statement! {
+    /// Lists who waits for locks on our tables.
+    HealthLocks, "health_locks.sql", planned_each_time, () -> Jsonb
+}
+
+statement! {
+    /// Tells how much of our identities is used up.
+    HealthIds, "health_ids.sql", planned_each_time, () -> Jsonb
 }

@@ -5,4 +5,5 @@
 mod access;
 mod living;
 mod mounting;
-mod site;
+
+use pgqueue_suite::site;

@@ -13,7 +13,7 @@ fn assert_names_migration_and_call(error: &Error) {
     let message = error.to_string();
     for part in [
         "does not exist",
-        "20261122000001",
+        "20261124000001",
         "pgqueue_core::migrate(&mut conn)",
         "migrate_async",
         "search_path",

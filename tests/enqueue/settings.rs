@@ -93,6 +93,7 @@ fn a_job_without_settings_gets_the_defaults() {
         metadata: None,
         progress: None,
         output: None,
+        cause: None,
     };
     assert_eq!(row, expected);
 }

@@ -87,7 +87,7 @@ async fn eight_processes_migrate_at_once() {
 
     migrate_in_eight_processes_at_once(&db);
 
-    assert_eq!(db.number("SELECT count(*) FROM pgqueue_migrations"), 1);
+    assert_eq!(db.number("SELECT count(*) FROM pgqueue_migrations"), 2);
     assert_works(&db).await;
 }
 

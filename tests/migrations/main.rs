@@ -17,9 +17,16 @@ use pgqueue_core::{Error, ErrorKind, JobState, NewJob, Worker};
 use pgqueue_suite::TestDatabase;
 use serde_json::json;
 
-const VERSION: &str = "20261122000001";
-const UP: &str = include_str!("../../migrations/20261122000001_pgqueue_jobs/up.sql");
-const DOWN: &str = include_str!("../../migrations/20261122000001_pgqueue_jobs/down.sql");
+const VERSION: &str = "20261124000001";
+const UP: &str = concat!(
+    include_str!("../../migrations/20261122000001_pgqueue_jobs/up.sql"),
+    include_str!("../../migrations/20261124000001_pgqueue_dashboard/up.sql"),
+);
+/// Newest first.
+const DOWN: &str = concat!(
+    include_str!("../../migrations/20261124000001_pgqueue_dashboard/down.sql"),
+    include_str!("../../migrations/20261122000001_pgqueue_jobs/down.sql"),
+);
 
 /// Everything of ours that a database may hold, in any schema.
 const OURS: &str = "

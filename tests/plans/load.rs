@@ -42,8 +42,8 @@ pub(super) async fn load(loader: &Client) {
              SELECT 400000 + i, 'email', '{}', 'completed', now() - interval '12 hours' + i * interval '50 ms'
              FROM generate_series(1, 500000) AS i;
 
-             INSERT INTO pgqueue_jobs (id, kind, payload, state, finished_at)
-             SELECT 1000000 + i, 'email', '{}', CASE WHEN i % 4 = 0 THEN 'cancelled' ELSE 'dead' END, now() - interval '12 hours' + i * interval '1 s'
+             INSERT INTO pgqueue_jobs (id, kind, payload, state, finished_at, cause)
+             SELECT 1000000 + i, 'email', '{}', CASE WHEN i % 4 = 0 THEN 'cancelled' ELSE 'dead' END, now() - interval '12 hours' + i * interval '1 s', i % 3
              FROM generate_series(1, 20000) AS i;
 
              INSERT INTO pgqueue_jobs (id, kind, payload, lost, run_at)

@@ -11,6 +11,7 @@
 
 pub mod process;
 pub mod seed;
+pub mod site;
 
 use std::future::Future;
 use std::sync::LazyLock;
@@ -132,6 +133,20 @@ impl TestDatabase {
             .get_result::<Number>(&mut self.sync())
             .expect("the query answers a number")
             .number
+    }
+
+    /// Reads a column of texts.
+    #[must_use]
+    pub fn texts(&self, sql: &str) -> Vec<String> {
+        #[derive(QueryableByName)]
+        struct Text {
+            #[diesel(sql_type = diesel::sql_types::Text)]
+            text: String,
+        }
+        let query = diesel::sql_query(format!("SELECT text FROM ({sql}) AS rows (text)"));
+        let rows = query.load::<Text>(&mut self.sync());
+        let rows = rows.expect("the query answers texts");
+        rows.into_iter().map(|row| row.text).collect()
     }
 
     /// Reads all jobs, oldest first.

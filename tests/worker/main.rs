@@ -7,6 +7,7 @@
 
 mod building;
 mod cancel;
+mod causes;
 mod concurrency;
 mod connecting;
 mod context;

@@ -112,6 +112,7 @@ struct Walk {
 
 impl Walk {
     fn new(action: Action) -> Result<Self, Error> {
+        action.filter.check()?;
         if !action.filter.allows_one_of(action.verb.states()) {
             let state = action.filter.state.map_or("", JobState::name);
             let allowed: Vec<&str> = action

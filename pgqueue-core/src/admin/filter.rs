@@ -4,26 +4,71 @@ use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::AstPass;
-use diesel::sql_types::{Text, Timestamptz};
-use serde_json::{Map, Value, json};
+use diesel::sql_types::{Array, BigInt, Integer, Text, Timestamptz};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::search::Order;
+use crate::error::{Error, ErrorKind};
 use crate::state::JobState;
+
+/// Longest text of a condition in bytes.
+const TEXT_LIMIT: usize = 1024;
+/// Deepest place in a payload that a condition may name.
+const PATH_LIMIT: usize = 16;
+/// Most ids that the audit repeats.
+const IDS_AUDITED: usize = 1000;
 
 /// Which jobs: all conditions that are set must hold. Without a state, those that the action is for: dead ones for
 /// [`requeue`](super::requeue) and [`purge`](super::purge), pending and running ones for [`cancel`](super::cancel),
 /// pending ones for [`run_now`](super::run_now).
 ///
 /// A list of ids or one id is a filter, too: `admin::cancel(42)`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+///
+/// It can be stored as JSON. One that was stored by a newer version, with a condition that this one does not know, is
+/// refused: to pass the condition over would sweep in jobs that nobody meant.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[must_use]
 pub struct Filter {
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) ids: Option<Vec<i64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) state: Option<JobState>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) queue: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<String>,
-    error_contains: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unique_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tag: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worker: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cause: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempts_at_least: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_after: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     created_before: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) finished_after: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) finished_before: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    payload: Vec<PayloadIs>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_contains: Option<String>,
+}
+
+/// A place in the payload has this value, as text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PayloadIs {
+    path: Vec<String>,
+    value: String,
 }
 
 impl From<i64> for Filter {
@@ -68,15 +113,71 @@ impl Filter {
         self
     }
 
+    /// Only jobs with this unique key.
+    pub fn unique_key(mut self, key: impl Into<String>) -> Self {
+        self.unique_key = Some(key.into());
+        self
+    }
+
+    /// Only jobs with this tag.
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.tag = Some(tag.into());
+        self
+    }
+
+    /// Only jobs that this worker runs.
+    pub fn worker(mut self, id: i64) -> Self {
+        self.worker = Some(id);
+        self
+    }
+
+    /// Only jobs that died of this cause, as [`stats::causes`](crate::stats::causes) numbers them.
+    pub fn cause(mut self, cause: i64) -> Self {
+        self.cause = Some(cause);
+        self
+    }
+
+    /// Only jobs that were started at least so many times.
+    pub fn attempts_at_least(mut self, attempts: i32) -> Self {
+        self.attempts_at_least = Some(attempts);
+        self
+    }
+
+    /// Only jobs whose payload has this value at this place: `.payload(["customer", "id"], "42")`. A number or a truth
+    /// value is given as the text of its JSON, a position in a list as a number. May be called more than once.
+    pub fn payload<P: Into<String>>(
+        mut self,
+        path: impl IntoIterator<Item = P>,
+        value: impl Into<String>,
+    ) -> Self {
+        self.payload.push(PayloadIs {
+            path: path.into_iter().map(Into::into).collect(),
+            value: value.into(),
+        });
+        self
+    }
+
     /// Only jobs one of whose kept errors contains this text, in any case.
     pub fn error_contains(mut self, text: impl Into<String>) -> Self {
         self.error_contains = Some(text.into());
         self
     }
 
+    /// Only jobs enqueued after this time.
+    pub fn created_after(mut self, time: DateTime<Utc>) -> Self {
+        self.created_after = Some(time);
+        self
+    }
+
     /// Only jobs enqueued before this time.
     pub fn created_before(mut self, time: DateTime<Utc>) -> Self {
         self.created_before = Some(time);
+        self
+    }
+
+    /// Only jobs that completed, were cancelled or died after this time.
+    pub fn finished_after(mut self, time: DateTime<Utc>) -> Self {
+        self.finished_after = Some(time);
         self
     }
 
@@ -88,15 +189,84 @@ impl Filter {
 
     /// Writes the conditions on `j` that no index serves, each with `AND` before it; the dearest last.
     pub(super) fn push_conditions<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        let Self { queue, kind, .. } = self;
-        push::<Text, _>(" AND j.queue = ", queue.as_ref(), "", out)?;
-        push::<Text, _>(" AND j.kind = ", kind.as_ref(), "", out)?;
-        let created = self.created_before.as_ref();
-        push::<Timestamptz, _>(" AND j.created_at < ", created, "", out)?;
-        let finished = self.finished_before.as_ref();
-        push::<Timestamptz, _>(" AND j.finished_at < ", finished, "", out)?;
+        push::<Text, _>(" AND j.queue = ", self.queue.as_ref(), "", out)?;
+        push::<Text, _>(" AND j.kind = ", self.kind.as_ref(), "", out)?;
+        push::<Text, _>(" AND j.unique_key = ", self.unique_key.as_ref(), "", out)?;
+        push::<BigInt, _>(" AND j.claimed_by = ", self.worker.as_ref(), "", out)?;
+        push::<BigInt, _>(" AND j.cause = ", self.cause.as_ref(), "", out)?;
+        let attempts = self.attempts_at_least.as_ref();
+        push::<Integer, _>(" AND j.attempt >= ", attempts, "", out)?;
+        self.push_times(out)?;
+        let before = " AND jsonb_exists(CASE WHEN jsonb_typeof(j.metadata -> 'tags') = 'array' THEN j.metadata -> 'tags' END, ";
+        push::<Text, _>(before, self.tag.as_ref(), ")", out)?;
+        for condition in &self.payload {
+            push::<Array<Text>, _>(" AND j.payload #>> ", Some(&condition.path), "", out)?;
+            push::<Text, _>(" = ", Some(&condition.value), "", out)?;
+        }
         let before = " AND strpos(lower(j.errors::text), lower(";
         push::<Text, _>(before, self.error_contains.as_ref(), ")) > 0", out)
+    }
+
+    fn push_times<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        let times = [
+            (" AND j.created_at > ", &self.created_after),
+            (" AND j.created_at < ", &self.created_before),
+            (" AND j.finished_at > ", &self.finished_after),
+            (" AND j.finished_at < ", &self.finished_before),
+        ];
+        for (condition, time) in times {
+            push::<Timestamptz, _>(condition, time.as_ref(), "", out)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn names_worker(&self) -> bool {
+        self.worker.is_some()
+    }
+
+    /// Is true when a walk in this order meets nothing but matches.
+    pub(super) fn is_walk_alone(&self, order: Order) -> bool {
+        let mut rest = self.clone();
+        rest.state = None;
+        match order {
+            Order::Ended(_) => (rest.finished_after, rest.finished_before) = (None, None),
+            Order::Pending => rest.queue = None,
+            Order::Ids | Order::Newest | Order::Running => {}
+        }
+        rest == Self::new()
+    }
+
+    /// Checks what the database would refuse, or take too long over.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let paths = self.payload.iter().flat_map(|condition| &condition.path);
+        let values = self.payload.iter().map(|condition| &condition.value);
+        let named = [
+            &self.queue,
+            &self.kind,
+            &self.unique_key,
+            &self.tag,
+            &self.error_contains,
+        ];
+        let mut texts = named.into_iter().flatten().chain(paths).chain(values);
+        if let Some(text) = texts.find(|text| text.len() > TEXT_LIMIT || text.contains('\0')) {
+            let start: String = text.chars().take(20).collect();
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!(
+                    "the filter's text {start:?}… is longer than {TEXT_LIMIT} bytes, or has a NUL: shorten it"
+                ),
+            ));
+        }
+        let deep = |condition: &PayloadIs| !(1..=PATH_LIMIT).contains(&condition.path.len());
+        if self.payload.iter().any(deep) {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!(
+                    "the filter names a place in the payload that is empty, or more than {PATH_LIMIT} levels deep: shorten it"
+                ),
+            ));
+        }
+        Ok(())
     }
 
     /// Tells whether any state is left for an action that is for `states`.
@@ -106,33 +276,11 @@ impl Filter {
 
     /// Gives itself for the audit.
     pub(super) fn described(&self) -> Value {
-        let entries = [
-            (
-                "ids",
-                self.ids
-                    .as_ref()
-                    .map(|ids| json!(ids.iter().take(1000).collect::<Vec<_>>())),
-            ),
-            ("state", self.state.map(|state| json!(state.name()))),
-            ("queue", self.queue.as_ref().map(|queue| json!(queue))),
-            ("kind", self.kind.as_ref().map(|kind| json!(kind))),
-            (
-                "error_contains",
-                self.error_contains.as_ref().map(|text| json!(text)),
-            ),
-            (
-                "created_before",
-                self.created_before.map(|time| json!(time)),
-            ),
-            (
-                "finished_before",
-                self.finished_before.map(|time| json!(time)),
-            ),
-        ];
-        let set = entries
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.to_owned(), value?)));
-        Value::Object(set.collect::<Map<_, _>>())
+        let mut named = self.clone();
+        if let Some(ids) = &mut named.ids {
+            ids.truncate(IDS_AUDITED);
+        }
+        serde_json::to_value(named).unwrap_or_default()
     }
 }
 
@@ -153,4 +301,26 @@ where
         out.push_sql(after);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stored_filter_is_the_same_and_an_unknown_condition_is_refused() {
+        let filter = Filter::new()
+            .state(JobState::Dead)
+            .tag("import")
+            .payload(["order", "id"], "42")
+            .finished_after(DateTime::UNIX_EPOCH);
+
+        let stored = serde_json::to_string(&filter).unwrap();
+
+        assert_eq!(serde_json::from_str::<Filter>(&stored).unwrap(), filter);
+        assert!(serde_json::from_str::<Filter>(r#"{"moon": "full"}"#).is_err());
+        assert!(filter.check().is_ok());
+        assert!(Filter::new().kind("a\0b").check().is_err());
+        assert!(Filter::new().payload(["a"; 17], "1").check().is_err());
+    }
 }

@@ -36,15 +36,28 @@ macro_rules! says_who {
     };
 }
 
+mod audit;
 mod bulk;
+mod cursor;
+mod edit;
 mod filter;
+mod find;
 mod queue;
+mod record;
+mod search;
 mod step;
 mod verb;
+mod why;
 
+pub use audit::{AuditEntry, AuditFilter, AuditPage, audit, audit_async};
 pub use bulk::{Action, cancel, purge, requeue, run_now};
+pub use cursor::Cursor;
+pub use edit::{Edit, Edited, JobAction, SECRET_WORDS, clone, edit, reveal};
 pub use filter::Filter;
+pub use find::{Find, Page, Stopped, Summary, find};
 pub use queue::{QueueAction, pause, resume};
+pub use record::{Deed, Failure, Record, deeds, deeds_async, job, job_async};
+pub use why::{Reason, why, why_async};
 
 /// What an action did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

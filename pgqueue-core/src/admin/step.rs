@@ -183,6 +183,8 @@ impl Step {
             Course::Ended(_) => {
                 let finished = self.filter.finished_before.as_ref();
                 push::<Timestamptz, _>(" AND j.finished_at < ", finished, "", out)?;
+                let after = self.filter.finished_after.as_ref();
+                push::<Timestamptz, _>(" AND j.finished_at > ", after, "", out)?;
                 push_cutoff(" AND j.finished_at <= coalesce(", &self.cutoff, out)?;
             }
             Course::Running => {}

@@ -25,7 +25,7 @@ use futures_util::future::MapErr;
 use serde_json::{Map, Value};
 
 pub use bulk::{enqueue_all, enqueue_all_async};
-pub(crate) use validate::{check_name, check_queue_name};
+pub(crate) use validate::{check_name, check_queue_name, check_range};
 
 use crate::error::{Error, explain};
 use crate::job::Job;

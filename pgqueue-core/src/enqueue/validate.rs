@@ -99,7 +99,12 @@ fn check_text(field: &'static str, called: &str, text: &str, limit: usize) -> Re
     Ok(())
 }
 
-fn check_range(field: &'static str, value: i64, least: i64, most: i64) -> Result<(), Error> {
+pub(crate) fn check_range(
+    field: &'static str,
+    value: i64,
+    least: i64,
+    most: i64,
+) -> Result<(), Error> {
     if (least..=most).contains(&value) {
         return Ok(());
     }

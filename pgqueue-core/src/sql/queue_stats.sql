@@ -36,12 +36,32 @@ SELECT
     (
         SELECT count(*)
         FROM (
-            -- The order is that of the index: without it the planner may read the table from its start.
-            SELECT FROM pgqueue_jobs AS j
-            WHERE j.state = 'pending' AND j.queue = q.queue
-            ORDER BY j.priority, j.run_at, j.id
+            SELECT
+            FROM generate_series(0, 9) AS p(priority)
+            CROSS JOIN LATERAL (
+                -- The order is that of the index: without it the planner may read the table from its start.
+                SELECT FROM pgqueue_jobs AS j
+                WHERE j.state = 'pending' AND j.queue = q.queue AND j.priority = p.priority AND j.run_at <= now()
+                ORDER BY j.run_at, j.id
+                LIMIT $1::bigint + 1
+            ) AS walk
             LIMIT $1::bigint + 1
-        ) AS p
+        ) AS counted
+    ),
+    (
+        SELECT count(*)
+        FROM (
+            SELECT
+            FROM generate_series(0, 9) AS p(priority)
+            CROSS JOIN LATERAL (
+                -- The order is that of the index: without it the planner may read the table from its start.
+                SELECT FROM pgqueue_jobs AS j
+                WHERE j.state = 'pending' AND j.queue = q.queue AND j.priority = p.priority AND j.run_at > now()
+                ORDER BY j.run_at, j.id
+                LIMIT $1::bigint + 1
+            ) AS walk
+            LIMIT $1::bigint + 1
+        ) AS counted
     ),
     (SELECT count(*) FROM running AS r WHERE r.queue = q.queue),
     (SELECT count(*) FROM completed AS c WHERE c.queue = q.queue),

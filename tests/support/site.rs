@@ -1,51 +1,69 @@
 //! A dashboard that listens, and what a browser without JavaScript would do with it.
 
+#![expect(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "a test that cannot be set up panics"
+)]
+
 use std::net::SocketAddr;
 
 use actix_web::{App, HttpServer, rt};
 use pgqueue_dashboard::{Dashboard, DashboardBuilder};
-use pgqueue_suite::TestDatabase;
-use pgqueue_suite::seed::{Scale, seed};
 use reqwest::{Client, Method, RequestBuilder, StatusCode, redirect};
 
+use crate::TestDatabase;
+use crate::seed::{Scale, seed};
+
 /// A served dashboard with the database that it shows.
-pub(crate) struct Site {
-    pub(crate) database: TestDatabase,
-    pub(crate) address: SocketAddr,
-    pub(crate) dashboard: Dashboard,
+#[derive(Debug)]
+pub struct Site {
+    /// What it shows.
+    pub database: TestDatabase,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The dashboard itself.
+    pub dashboard: Dashboard,
     client: Client,
 }
 
 /// What was answered.
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: reqwest::header::HeaderMap,
-    pub(crate) text: String,
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: reqwest::header::HeaderMap,
+    /// Its body; empty for a stream.
+    pub text: String,
 }
 
 impl Answer {
-    pub(crate) fn header(&self, name: &str) -> &str {
+    /// Gives a header; empty when it is not there.
+    #[must_use]
+    pub fn header(&self, name: &str) -> &str {
         self.headers
             .get(name)
-            .map_or("", |value| value.to_str().unwrap())
+            .map_or("", |value| value.to_str().expect("a header is text"))
     }
 
     /// Where a redirect leads.
-    pub(crate) fn location(&self) -> &str {
+    #[must_use]
+    pub fn location(&self) -> &str {
         self.header("location")
     }
 }
 
 impl Site {
     /// Serves at the root, open to everybody, on a filled database.
-    pub(crate) async fn seeded() -> Self {
+    pub async fn seeded() -> Self {
         let database = TestDatabase::migrated();
-        seed(&mut database.sync(), Scale::SMALL).unwrap();
+        seed(&mut database.sync(), Scale::SMALL).expect("the database is filled");
         Self::of(database, DashboardBuilder::insecure_open_to_everybody).await
     }
 
     /// Serves at the root, open to everybody, on a database without jobs.
-    pub(crate) async fn empty() -> Self {
+    pub async fn empty() -> Self {
         Self::of(
             TestDatabase::migrated(),
             DashboardBuilder::insecure_open_to_everybody,
@@ -54,30 +72,30 @@ impl Site {
     }
 
     /// Serves with settings of the test's choice.
-    pub(crate) async fn of(
+    pub async fn of(
         database: TestDatabase,
         settings: impl FnOnce(DashboardBuilder) -> DashboardBuilder,
     ) -> Self {
         let dashboard = settings(Dashboard::builder(database.url()))
             .build()
-            .unwrap();
+            .expect("the dashboard is built");
         Self::serve(database, dashboard).await
     }
 
     /// Serves this dashboard.
-    pub(crate) async fn serve(database: TestDatabase, dashboard: Dashboard) -> Self {
+    pub async fn serve(database: TestDatabase, dashboard: Dashboard) -> Self {
         let served = dashboard.clone();
         let server = HttpServer::new(move || App::new().service(served.clone()))
             .workers(1)
             .disable_signals()
             .bind("127.0.0.1:0")
-            .unwrap();
+            .expect("a port is free");
         let address = server.addrs()[0];
         rt::spawn(server.run());
         let client = Client::builder()
             .redirect(redirect::Policy::none())
             .build()
-            .unwrap();
+            .expect("a client is built");
         Self {
             database,
             address,
@@ -86,17 +104,20 @@ impl Site {
         }
     }
 
-    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    /// Begins a request.
+    #[must_use]
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client
             .request(method, format!("http://{}{path}", self.address))
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Answer {
+    /// Fetches a page, without following redirects.
+    pub async fn get(&self, path: &str) -> Answer {
         send(self.request(Method::GET, path)).await
     }
 
     /// Sends a form as a page of the site would.
-    pub(crate) async fn post(&self, path: &str, form: &[(&str, &str)]) -> Answer {
+    pub async fn post(&self, path: &str, form: &[(&str, &str)]) -> Answer {
         let origin = format!("http://{}", self.address);
         send(
             self.request(Method::POST, path)
@@ -108,8 +129,8 @@ impl Site {
 }
 
 /// Sends a request and reads the whole answer, unless it is a stream, which does not end.
-pub(crate) async fn send(request: RequestBuilder) -> Answer {
-    let response = request.send().await.unwrap();
+pub async fn send(request: RequestBuilder) -> Answer {
+    let response = request.send().await.expect("the site answers");
     let (status, headers) = (response.status(), response.headers().clone());
     let streams = headers
         .get("content-type")
@@ -117,7 +138,7 @@ pub(crate) async fn send(request: RequestBuilder) -> Answer {
     let text = if streams {
         String::new()
     } else {
-        response.text().await.unwrap()
+        response.text().await.expect("the answer ends")
     };
     Answer {
         status,

@@ -24,15 +24,25 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel_async::AsyncConnectionCore;
 
+pub use crate::causes::{CauseStats, causes, causes_async};
+mod histogram;
+mod now;
+mod timeline;
+
+pub(crate) use histogram::HISTOGRAM_BARS;
+pub use histogram::Histogram;
+pub use now::{
+    Estimate, OldestWaiting, PauseChange, count_state, count_state_async, estimates,
+    estimates_async, oldest_waiting, oldest_waiting_async, pause_changes, pause_changes_async,
+};
+pub use timeline::{POINTS, Point, Scope, Timeline, timeline, timeline_async};
+
 use crate::error::{Error, explain};
 use crate::schema::{pgqueue_stats, pgqueue_workers};
 use crate::sql::{KindStats as KindStatement, QueueStats as QueueStatement};
 
 /// Where counts stop: beyond, a number is "at least".
-const COUNT_LIMIT: i64 = 10_000;
-
-/// Bars of a [`Histogram`]: under 1 ms, then up to 1, 2, 4 … ms; the last holds everything from about 70 minutes on.
-pub(crate) const HISTOGRAM_BARS: usize = 24;
+pub(crate) const COUNT_LIMIT: i64 = 10_000;
 
 /// A count that stopped at a limit, or did not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +69,11 @@ pub struct QueueStats {
     pub paused_at: Option<DateTime<Utc>>,
     /// Pending jobs, due and scheduled.
     pub pending: Count,
+    /// Pending jobs that may run now.
+    pub due: Count,
+    /// Pending jobs that wait for their time: scheduled, snoozed, or failed and to be tried again. Which of these is not in
+    /// the index that is counted by.
+    pub scheduled: Count,
     /// Running jobs.
     pub running: Count,
     /// Completed jobs that retention has kept, among the newest 10,000 of all queues.
@@ -100,54 +115,6 @@ pub struct KindStats {
     pub run: Histogram,
     /// Waits, from `run_at` to the claim.
     pub wait: Histogram,
-}
-
-/// Counts of lengths of time by power of two milliseconds.
-#[derive(Debug, Clone, PartialEq, Eq, diesel::deserialize::FromSqlRow)]
-pub struct Histogram(Vec<i64>);
-
-impl diesel::deserialize::FromSql<diesel::sql_types::Array<diesel::sql_types::BigInt>, Pg>
-    for Histogram
-{
-    fn from_sql(value: diesel::pg::PgValue<'_>) -> diesel::deserialize::Result<Self> {
-        Ok(Self(diesel::deserialize::FromSql::<
-            diesel::sql_types::Array<diesel::sql_types::BigInt>,
-            Pg,
-        >::from_sql(value)?))
-    }
-}
-
-impl Histogram {
-    /// Gives how many were counted.
-    #[must_use]
-    pub fn count(&self) -> i64 {
-        self.0.iter().sum()
-    }
-
-    /// Gives the bars: an upper bound and the count up to it, above the bound before.
-    pub fn bars(&self) -> impl Iterator<Item = (Duration, i64)> + '_ {
-        self.0
-            .iter()
-            .enumerate()
-            .map(|(bar, count)| (Duration::from_millis(1 << bar), *count))
-    }
-
-    /// Gives an upper bound of the length that `share` (0 to 1) of all stay under, right to a factor of two.
-    #[must_use]
-    pub fn percentile(&self, share: f64) -> Option<Duration> {
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "counts of runs stay far below 2^52"
-        )]
-        let wanted = self.count() as f64 * share.clamp(0.0, 1.0);
-        let mut seen = 0;
-        self.bars().find_map(|(bound, count)| {
-            seen += count;
-            #[expect(clippy::cast_precision_loss, reason = "as above")]
-            let reached = count > 0 && seen as f64 >= wanted;
-            reached.then_some(bound)
-        })
-    }
 }
 
 /// One worker as it registered.
@@ -254,7 +221,7 @@ where
 type QueueRow = (
     String,
     Option<DateTime<Utc>>,
-    (i64, i64, i64, i64, i64),
+    (i64, i64, i64, i64, i64, i64),
     (bool, bool, bool, bool),
     Option<f64>,
     i64,
@@ -262,7 +229,7 @@ type QueueRow = (
 
 impl From<QueueRow> for QueueStats {
     fn from((queue, paused_at, counts, exact, oldest, workers): QueueRow) -> Self {
-        let (pending, running, completed, cancelled, dead) = counts;
+        let (due, scheduled, running, completed, cancelled, dead) = counts;
         let count = |counted: i64, exact| Count {
             at_least: counted.min(COUNT_LIMIT),
             exact,
@@ -270,7 +237,12 @@ impl From<QueueRow> for QueueStats {
         Self {
             queue,
             paused_at,
-            pending: count(pending, pending <= COUNT_LIMIT),
+            pending: Count {
+                at_least: due.min(COUNT_LIMIT) + scheduled.min(COUNT_LIMIT),
+                exact: due <= COUNT_LIMIT && scheduled <= COUNT_LIMIT,
+            },
+            due: count(due, due <= COUNT_LIMIT),
+            scheduled: count(scheduled, scheduled <= COUNT_LIMIT),
             running: count(running, exact.0),
             completed: count(completed, exact.1),
             cancelled: count(cancelled, exact.2),
@@ -278,19 +250,5 @@ impl From<QueueRow> for QueueStats {
             oldest_due: oldest.map(|seconds| Duration::from_secs_f64(seconds.max(0.0))),
             workers,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_percentile_is_the_bound_that_so_many_stay_under() {
-        let histogram = Histogram(vec![0, 90, 0, 9, 1]);
-        assert_eq!(histogram.percentile(0.5), Some(Duration::from_millis(2)));
-        assert_eq!(histogram.percentile(0.99), Some(Duration::from_millis(8)));
-        assert_eq!(histogram.percentile(1.0), Some(Duration::from_millis(16)));
-        assert_eq!(Histogram(vec![0; 24]).percentile(0.5), None);
     }
 }

@@ -1,0 +1,97 @@
+-- Adds the cause of death to the jobs of the current schema: dead ones are listed and acted on by it.
+-- Safe to run twice and from several processes at once: it takes the migration lock, looks into the ledger
+-- and does nothing if this version is there.
+DO $migration$
+DECLARE
+    schema_name CONSTANT text := current_schema();
+    jobs_schema text;
+BEGIN
+    IF schema_name IS NULL THEN
+        RAISE EXCEPTION 'pgqueue cannot migrate: no schema of the search_path exists'
+            USING HINT = 'Create the schema, or set search_path to one that exists.';
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtextextended('pgqueue_migrations:' || schema_name, 0));
+    IF EXISTS (SELECT FROM pgqueue_migrations WHERE version = '20261124000001') THEN
+        RETURN;
+    END IF;
+
+    SELECT n.nspname INTO jobs_schema
+    FROM pg_class AS c
+    JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.oid = to_regclass('pgqueue_jobs');
+    IF jobs_schema IS DISTINCT FROM schema_name THEN
+        RAISE EXCEPTION 'pgqueue cannot migrate schema "%": pgqueue_jobs is not in it', schema_name
+            USING HINT = 'Run the migrations of pgqueue in their order, with the same search_path.';
+    END IF;
+
+    ALTER TABLE pgqueue_jobs ADD COLUMN cause bigint;
+
+    -- The functions name their schema, so that they work under any search_path of the session that fires them.
+    EXECUTE format($ddl$
+        -- What messages of one cause have in common: their changing parts are replaced. Bounded first, as a message may be a
+        -- megabyte; in the C collation, so that no upgrade of the system's locale moves jobs to another cause.
+        CREATE FUNCTION %1$I.pgqueue_error_pattern(message text) RETURNS text
+        LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+        AS $body$
+        DECLARE
+            pattern text COLLATE "C" := left(message, 1000);
+        BEGIN
+            pattern := regexp_replace(pattern, '\m[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\M', '<uuid>', 'gi');
+            pattern := regexp_replace(pattern, '"[^"]*"', '<text>', 'g');
+            pattern := regexp_replace(pattern, '(^|[^[:alnum:]])''[^'']*''', '\1<text>', 'g');
+            pattern := regexp_replace(pattern, '[[:alnum:]._+-]+@[[:alnum:].-]+', '<address>', 'g');
+            pattern := regexp_replace(pattern, '\m[0-9]{1,3}([.][0-9]{1,3}){3}(:[0-9]+)?\M', '<address>', 'g');
+            pattern := regexp_replace(pattern, '\[[0-9a-f]*:[0-9a-f:.]+\](:[0-9]+)?', '<address>', 'gi');
+            pattern := regexp_replace(pattern, '\m0x[0-9a-f]+\M', '<hex>', 'gi');
+            pattern := regexp_replace(pattern, '\m(?=[0-9a-f]*[0-9])(?=[0-9a-f]*[a-f])[0-9a-f]{8,}\M', '<hex>', 'gi');
+            pattern := regexp_replace(pattern, '\m[0-9]+([.][0-9]+)? ?(ns|us|ms|s|sec|secs|seconds?|min|minutes?|h|hours?|d|days?)\M', '<duration>', 'g');
+            pattern := regexp_replace(pattern, '[0-9]+([.,][0-9]+)*', '<n>', 'g');
+            pattern := regexp_replace(pattern, '\s+', ' ', 'g');
+            RETURN left(btrim(pattern), 300);
+        END
+        $body$;
+
+        -- The fingerprint of the newest of a job's errors.
+        CREATE FUNCTION %1$I.pgqueue_cause(errors jsonb) RETURNS bigint
+        LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+        AS $body$
+            SELECT hashtextextended(
+                (coalesce(errors -> -1 ->> 'kind', '') || ' ' || coalesce(%1$I.pgqueue_error_pattern(errors -> -1 ->> 'message'), '')) COLLATE "C",
+                0
+            )
+        $body$;
+
+        -- After the row has moved, in a second update of it: a trigger before it, even one whose condition never holds, makes
+        -- PostgreSQL lock every row of every update of the table first, and finishes are what workers do most.
+        CREATE FUNCTION %1$I.pgqueue_jobs_died() RETURNS trigger
+        LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan
+        AS $body$
+        BEGIN
+            UPDATE %1$I.pgqueue_jobs AS j
+            SET cause = %1$I.pgqueue_cause(j.errors)
+            WHERE j.id = NEW.id AND j.state = 'dead';
+            RETURN NULL;
+        END
+        $body$;
+
+        CREATE TRIGGER pgqueue_jobs_died_on_insert AFTER INSERT ON %1$I.pgqueue_jobs
+        FOR EACH ROW
+        WHEN (NEW.state = 'dead' AND NEW.cause IS NULL)
+        EXECUTE FUNCTION %1$I.pgqueue_jobs_died();
+
+        CREATE TRIGGER pgqueue_jobs_died_on_update AFTER UPDATE OF state ON %1$I.pgqueue_jobs
+        FOR EACH ROW
+        WHEN (NEW.state = 'dead' AND OLD.state <> 'dead')
+        EXECUTE FUNCTION %1$I.pgqueue_jobs_died();
+
+        UPDATE %1$I.pgqueue_jobs AS j SET cause = %1$I.pgqueue_cause(j.errors) WHERE j.state = 'dead';
+    $ddl$, schema_name);
+
+    CREATE INDEX pgqueue_jobs_cause ON pgqueue_jobs (cause, finished_at, id) WHERE state = 'dead';
+
+    COMMENT ON COLUMN pgqueue_jobs.cause IS 'fingerprint of the newest error, set when the job becomes dead';
+    COMMENT ON INDEX pgqueue_jobs_cause IS 'dead jobs by cause, for operators';
+
+    INSERT INTO pgqueue_migrations (version) VALUES ('20261124000001');
+END
+$migration$;

@@ -1,0 +1,342 @@
+//! Changing one job, copying it, and writing down that its secrets were looked at.
+
+use chrono::{DateTime, Utc};
+use diesel::connection::LoadConnection;
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use diesel_async::AsyncConnectionCore;
+use serde::de::IgnoredAny;
+
+use super::Who;
+use crate::enqueue::{check_name, check_range};
+use crate::error::{Error, ErrorKind};
+use crate::sql::{CloneJob, EditJob, Reveal};
+
+/// Parts of names that hint at a secret: what has one of them is not repeated in the audit, nor shown by the dashboard
+/// unless somebody asks for it.
+pub const SECRET_WORDS: [&str; 14] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "authorization",
+    "api_key",
+    "apikey",
+    "api-key",
+    "credential",
+    "private_key",
+    "privatekey",
+    "cookie",
+    "session_id",
+];
+
+/// Largest payload, as at enqueue.
+const PAYLOAD_LIMIT: usize = 1 << 20;
+/// Deepest payload: a worker reads no more levels.
+const DEPTH_LIMIT: usize = 127;
+
+/// Changes a pending or dead job, if it is still the `version` that [`job`](super::job) gave: what somebody else did
+/// meanwhile is never overwritten.
+pub fn edit(id: i64, version: impl Into<String>) -> Edit {
+    Edit {
+        id,
+        version: version.into(),
+        payload: None,
+        queue: None,
+        priority: None,
+        run_at: None,
+        max_retries: None,
+        requeues: false,
+        hidden: SECRET_WORDS.map(str::to_owned).to_vec(),
+        who: Who::default(),
+    }
+}
+
+/// What becomes of a job; nothing happens until [`run`](Self::run) or [`run_async`](Self::run_async). Fields that are not
+/// named stay. Its audit row has what differs before and after.
+#[derive(Debug, Clone)]
+#[must_use = "nothing happens until it runs"]
+pub struct Edit {
+    id: i64,
+    version: String,
+    payload: Option<String>,
+    queue: Option<String>,
+    priority: Option<i16>,
+    run_at: Option<DateTime<Utc>>,
+    max_retries: Option<i32>,
+    requeues: bool,
+    hidden: Vec<String>,
+    who: Who,
+}
+
+/// What an edit did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Edited {
+    /// The job is changed.
+    Saved,
+    /// Nothing: it is not the version that was shown, or neither pending nor dead, or gone.
+    Outdated,
+    /// Nothing: another pending or running job has its unique key in that queue.
+    KeyTaken {
+        /// That job.
+        by: i64,
+    },
+}
+
+impl Edit {
+    says_who!();
+
+    /// Gives it this payload: the text of a JSON value, kept with all digits of its numbers.
+    pub fn payload(mut self, json: impl Into<String>) -> Self {
+        self.payload = Some(json.into());
+        self
+    }
+
+    /// Puts it into this queue.
+    pub fn queue(mut self, queue: impl Into<String>) -> Self {
+        self.queue = Some(queue.into());
+        self
+    }
+
+    /// Gives it this priority, 0 to 9.
+    pub fn priority(mut self, priority: i16) -> Self {
+        self.priority = Some(priority);
+        self
+    }
+
+    /// Makes it due at this time.
+    pub fn run_at(mut self, time: DateTime<Utc>) -> Self {
+        self.run_at = Some(time);
+        self
+    }
+
+    /// Gives it so many retries.
+    pub fn max_retries(mut self, retries: i32) -> Self {
+        self.max_retries = Some(retries);
+        self
+    }
+
+    /// Requeues it, too: a dead job is pending then, its attempts back to zero; due now unless [`run_at`](Self::run_at) says else.
+    pub fn requeue(mut self) -> Self {
+        self.requeues = true;
+        self
+    }
+
+    /// Keeps what has one of these words, too, out of the audit; see [`SECRET_WORDS`].
+    pub fn hide(mut self, words: impl IntoIterator<Item = String>) -> Self {
+        let words = words.into_iter().map(|word| word.to_lowercase());
+        self.hidden.extend(words);
+        self
+    }
+
+    /// Changes the job, on a sync connection.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for a value out of bounds and for a payload that is no JSON; [`ErrorKind::Serialization`]
+    /// when its unique key was taken at the same moment; errors of the database.
+    pub fn run<C: LoadConnection<Backend = Pg>>(self, conn: &mut C) -> Result<Edited, Error> {
+        self.check()?;
+        let answer = RunQueryDsl::get_result(self.statement(), conn).optional();
+        answer.map(told).map_err(refused)
+    }
+
+    /// Changes the job, on an async connection. Effect and errors are those of [`run`](Self::run).
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    ///
+    /// # Cancellation safety
+    /// Dropped before it resolves, it has happened or not.
+    pub async fn run_async<C: AsyncConnectionCore<Backend = Pg>>(
+        self,
+        conn: &mut C,
+    ) -> Result<Edited, Error> {
+        self.check()?;
+        let answer = diesel_async::RunQueryDsl::get_result(self.statement(), conn).await;
+        answer.optional().map(told).map_err(refused)
+    }
+
+    fn statement(&self) -> EditJob<'_> {
+        EditJob {
+            id: self.id,
+            version: &self.version,
+            payload: self.payload.as_deref(),
+            queue: self.queue.as_deref(),
+            priority: self.priority,
+            run_at: self.run_at,
+            max_retries: self.max_retries,
+            requeues: self.requeues,
+            hidden: &self.hidden,
+            actor: self.who.actor.as_deref(),
+            reason: self.who.reason.as_deref(),
+        }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if let Some(queue) = &self.queue {
+            check_name("queue", queue)?;
+        }
+        if let Some(priority) = self.priority {
+            check_range("priority", priority.into(), 0, 9)?;
+        }
+        if let Some(retries) = self.max_retries {
+            check_range("max_retries", retries.into(), 0, 1000)?;
+        }
+        if let Some(time) = self.run_at {
+            check_range("run_at", time.timestamp(), 0, 253_402_300_799)?; // 1970 to the end of the year 9999
+        }
+        self.payload.as_deref().map_or(Ok(()), check_payload)
+    }
+}
+
+/// Checks a payload without reading its numbers, which would round them.
+fn check_payload(json: &str) -> Result<(), Error> {
+    let invalid = |message: String| Err(Error::new(ErrorKind::Invalid, message));
+    if json.len() > PAYLOAD_LIMIT {
+        return invalid(format!(
+            "the payload has {} bytes: at most {PAYLOAD_LIMIT} are allowed",
+            json.len()
+        ));
+    }
+    if let Err(cause) = serde_json::from_str::<IgnoredAny>(json) {
+        return invalid(format!("the payload is not JSON: {cause}"));
+    }
+    let depth = depth(json);
+    if depth > DEPTH_LIMIT {
+        return invalid(format!(
+            "the payload has {depth} levels: at most {DEPTH_LIMIT} can be run"
+        ));
+    }
+    Ok(())
+}
+
+/// Counts the levels of what is JSON.
+fn depth(json: &str) -> usize {
+    let (mut level, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => level += 1,
+            b']' | b'}' if !in_string => level = level.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(level);
+    }
+    deepest
+}
+
+fn told(answer: Option<(Option<i64>, Option<i64>)>) -> Edited {
+    match answer {
+        Some((_, Some(_))) => Edited::Saved,
+        Some((Some(by), None)) => Edited::KeyTaken { by },
+        Some((None, None)) | None => Edited::Outdated,
+    }
+}
+
+/// Tells values that only PostgreSQL could find fault with, and a race for a unique key, from other errors.
+fn refused(error: DieselError) -> Error {
+    match &error {
+        DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => Error::new(
+            ErrorKind::Serialization,
+            "another job took the unique key at the same moment: nothing was changed",
+        ),
+        DieselError::DatabaseError(DatabaseErrorKind::CheckViolation, info) => Error::new(
+            ErrorKind::Invalid,
+            format!("PostgreSQL refuses the value: {}", info.message()),
+        ),
+        DieselError::DatabaseError(DatabaseErrorKind::Unknown, info)
+            if ["json", "Unicode", "numeric"]
+                .iter()
+                .any(|word| info.message().contains(word)) =>
+        {
+            let message = format!("PostgreSQL refuses the payload: {}", info.message());
+            Error::new(ErrorKind::Invalid, message)
+        }
+        _ => error.into(),
+    }
+}
+
+/// Enqueues a copy of a job: the same queue, kind, payload and settings, due now, without the unique key; the copy's
+/// metadata has the original's id as `cloned_from`.
+pub fn clone(id: i64) -> JobAction {
+    JobAction {
+        id,
+        clones: true,
+        who: Who::default(),
+    }
+}
+
+/// Writes into the audit that somebody looks at what is hidden of a job.
+pub fn reveal(id: i64) -> JobAction {
+    JobAction {
+        id,
+        clones: false,
+        who: Who::default(),
+    }
+}
+
+/// An action on one job; nothing happens until [`run`](Self::run) or [`run_async`](Self::run_async).
+#[derive(Debug, Clone)]
+#[must_use = "nothing happens until it runs"]
+pub struct JobAction {
+    id: i64,
+    clones: bool,
+    who: Who,
+}
+
+impl JobAction {
+    says_who!();
+
+    /// Acts, on a sync connection. Gives the id of the copy, or of the job that is looked at; nothing: there is no such job.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] when the job is larger than the database's limit for new ones; errors of the database.
+    pub fn run<C: LoadConnection<Backend = Pg>>(self, conn: &mut C) -> Result<Option<i64>, Error> {
+        let answer = if self.clones {
+            RunQueryDsl::get_result(self.copy(), conn)
+        } else {
+            RunQueryDsl::get_result(self.look(), conn)
+        };
+        answer.optional().map_err(refused)
+    }
+
+    /// Acts, on an async connection. Effect and errors are those of [`run`](Self::run).
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    ///
+    /// # Cancellation safety
+    /// Dropped before it resolves, it has happened or not.
+    pub async fn run_async<C: AsyncConnectionCore<Backend = Pg>>(
+        self,
+        conn: &mut C,
+    ) -> Result<Option<i64>, Error> {
+        let answer = if self.clones {
+            diesel_async::RunQueryDsl::get_result(self.copy(), conn).await
+        } else {
+            diesel_async::RunQueryDsl::get_result(self.look(), conn).await
+        };
+        answer.optional().map_err(refused)
+    }
+
+    fn copy(&self) -> CloneJob<'_> {
+        CloneJob {
+            id: self.id,
+            actor: self.who.actor.as_deref(),
+            reason: self.who.reason.as_deref(),
+        }
+    }
+
+    fn look(&self) -> Reveal<'_> {
+        Reveal {
+            id: self.id,
+            actor: self.who.actor.as_deref(),
+            reason: self.who.reason.as_deref(),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The statements of [`stats`](crate::stats) beside those of queues and kinds.
+
+use chrono::{DateTime, Utc};
+use diesel::sql_types::{
+    Array, BigInt, Bool, Double, Integer, Interval, Nullable, SmallInt, Text, Timestamptz,
+};
+
+use crate::model::Span;
+
+statement! {
+    /// Sums statistics step by step.
+    Timeline<'a>, "timeline.sql", planned_each_time, (
+        from: DateTime<Utc> => Timestamptz,
+        to: DateTime<Utc> => Timestamptz,
+        step: Span => Interval,
+        queue: Option<&'a str> => Nullable<Text>,
+        kind: Option<&'a str> => Nullable<Text>,
+    ) -> (
+        Timestamptz,
+        BigInt,
+        BigInt,
+        BigInt,
+        BigInt,
+        BigInt,
+        BigInt,
+        BigInt,
+        Array<BigInt>,
+        Array<BigInt>,
+    )
+}
+
+statement! {
+    /// Lists the jobs that have been due for the longest. Relies on index `pgqueue_jobs_dequeue`.
+    OldestWaiting, "oldest_waiting.sql", planned_each_time, (limit: i64 => BigInt) -> (
+        BigInt,
+        Text,
+        Text,
+        SmallInt,
+        Integer,
+        Timestamptz,
+        Bool,
+    )
+}
+
+statement! {
+    /// Tells about how many jobs each state has.
+    Estimates, "estimates.sql", () -> (Text, Nullable<Double>)
+}
+
+statement! {
+    /// Counts all jobs of a state. Relies on the partial index of the state.
+    CountState<'a>, "count_state.sql", planned_each_time, (state: &'a str => Text) -> BigInt
+}
+
+statement! {
+    /// Lists who paused and resumed a queue.
+    PauseChanges<'a>, "pause_changes.sql", (queue: &'a str => Text, looked_at: i64 => BigInt, limit: i64 => BigInt) -> (
+        BigInt,
+        Timestamptz,
+        Text,
+        Text,
+        Nullable<Text>,
+    )
+}

@@ -1,0 +1,10 @@
+//! The dashboard in a real browser: Chromium without a window, by chromedriver.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod audit;
+mod browser;
+mod driver;
+mod journeys;
+mod live;
+mod pages;
