@@ -35,6 +35,9 @@ bitflags! {
 }
 
 impl Permissions {
+    /// For routes that everybody who was let in may see, a health check of nobody's too.
+    pub(crate) const NOTHING: Self = Self::empty();
+
     /// Names the first of these permissions, as messages do.
     pub(crate) fn name(self) -> &'static str {
         self.iter_names().next().map_or("NOTHING", |(name, _)| name)

@@ -12,6 +12,7 @@ use crate::assets::Assets;
 use crate::basic::{Basic, PasswordHash};
 use crate::database::Database;
 use crate::live::Live;
+use crate::operations::Operations;
 use crate::{guard, routes};
 
 /// The admin site, to be mounted by `App::service` or inside a `web::scope`.
@@ -36,6 +37,7 @@ pub(crate) struct Inner {
     pub(crate) environment: Option<String>,
     pub(crate) database: Database,
     pub(crate) live: Live,
+    pub(crate) operations: Operations,
     pub(crate) assets: Assets,
 }
 
@@ -223,6 +225,7 @@ impl DashboardBuilder {
                 trusted_origins: self.trusted_origins,
                 environment: self.environment,
                 live: Live::new(database.clone()),
+                operations: Operations::new(),
                 database,
                 assets: Assets::new(),
             }),

@@ -118,6 +118,12 @@ impl Database {
         .await
     }
 
+    /// Tells how many connections are in use, and how many there may be.
+    pub(crate) fn connections(&self) -> (usize, usize) {
+        let free = self.0.slots.available_permits();
+        (CONNECTIONS - free, CONNECTIONS)
+    }
+
     /// Starts something that lives as long as the dashboard.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.0.handle.spawn(task);

@@ -25,18 +25,22 @@
 #![allow(dead_code)]
 
 mod access;
+mod api;
 mod assets;
 mod basic;
+mod checks;
 mod cookies;
 mod dashboard;
 mod database;
 mod frame;
 mod guard;
 mod live;
+mod operations;
 mod origin;
 mod pages;
 mod problem;
 mod routes;
+mod shared;
 mod show;
 mod visit;
 

@@ -1,6 +1,6 @@
 //! The table of routes: method, path, the permission it takes, and who answers. Tests walk the same table.
 
-use actix_web::body::MessageBody;
+use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{HttpMessage as _, HttpResponse, web};
@@ -8,7 +8,7 @@ use actix_web::{HttpMessage as _, HttpResponse, web};
 use crate::access::Permissions;
 use crate::problem::Problem;
 use crate::visit::Visit;
-use crate::{assets, live, pages};
+use crate::{api, assets, checks, live, pages};
 
 /// One route.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +44,26 @@ macro_rules! routes {
 routes! {
     get "" VIEW pages::overview::show;
     get "/" VIEW pages::overview::show;
+    get "/workers" VIEW pages::workers::index;
+    get "/workers/{id}" VIEW pages::workers::show;
+    get "/postgres" VIEW pages::postgres::show;
+    get "/audit" AUDIT pages::audit::show;
+    get "/metrics" VIEW checks::metrics;
+    get "/healthz" NOTHING checks::healthz;
+    get "/readyz" NOTHING checks::readyz;
+    get "/api/v1/openapi.json" VIEW api::openapi::document;
+    get "/api/v1/queues" VIEW api::read::queues;
+    get "/api/v1/kinds" VIEW api::read::kinds;
+    get "/api/v1/workers" VIEW api::read::workers;
+    get "/api/v1/workers/{id}" VIEW api::read::one_worker;
+    get "/api/v1/audit" AUDIT api::read::audit;
+    get "/api/v1/postgres" VIEW api::read::postgres;
+    post "/api/v1/jobs/requeue" REQUEUE api::act::requeue;
+    post "/api/v1/jobs/run-now" REQUEUE api::act::run_now;
+    post "/api/v1/jobs/cancel" CANCEL api::act::cancel;
+    post "/api/v1/jobs/purge" PURGE api::act::purge;
+    post "/api/v1/queues/{queue}/pause" PAUSE api::act::pause;
+    post "/api/v1/queues/{queue}/resume" PAUSE api::act::resume;
     get "/settings" VIEW pages::settings::show;
     post "/settings" VIEW pages::settings::save;
     get "/events" VIEW live::events;
@@ -55,7 +75,7 @@ async fn permit<B: MessageBody + 'static>(
     needs: Permissions,
     request: ServiceRequest,
     next: Next<B>,
-) -> Result<ServiceResponse<B>, actix_web::Error> {
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let allowed = request
         .extensions()
         .get::<Visit>()
@@ -66,9 +86,12 @@ async fn permit<B: MessageBody + 'static>(
             needs.name()
         );
         let advice = "ask who runs the dashboard; a read-only dashboard gives it to nobody";
-        return Err(Problem::forbidden(detail, advice).into());
+        // As an answer, not as an error: errors of middleware pass by the guard, and would get neither page nor headers.
+        let (request, _) = request.into_parts();
+        let problem = Problem::forbidden(detail, advice);
+        return Ok(ServiceResponse::from_err(problem, request));
     }
-    next.call(request).await
+    Ok(next.call(request).await?.map_into_boxed_body())
 }
 
 pub(crate) async fn not_found() -> Result<HttpResponse, Problem> {

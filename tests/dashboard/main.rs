@@ -7,3 +7,7 @@ mod living;
 mod mounting;
 
 use pgqueue_suite::site;
+mod api;
+mod mounting;
+mod operations;
+mod site;

@@ -26,7 +26,8 @@ use serde_json::Value;
 
 pub use facts::{Holder, IndexHealth, LockWait, ServerFacts, TableHealth};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, explain};
+use crate::migrate;
 use crate::sql::{
     HealthHolders, HealthIds, HealthIndexes, HealthLocks, HealthServer, HealthTables, Ledger,
 };
@@ -181,7 +182,7 @@ where
                 let undone: Result<(), DieselError> = conn
                     .transaction(async |conn| {
                         conn.batch_execute(plan::SETTINGS).await?;
-                        let query = plan::ExplainClaim {};
+                        let query = plan::ExplainClaim::new();
                         plan = diesel_async::RunQueryDsl::get_result::<Value>(query, conn).await;
                         Err(DieselError::RollbackTransaction)
                     })
@@ -198,7 +199,7 @@ fn plan_of_the_claim<C: LoadConnection<Backend = Pg>>(conn: &mut C) -> Result<Va
     let mut plan = Err(DieselError::NotFound);
     let undone: Result<(), DieselError> = conn.transaction(|conn| {
         conn.batch_execute(plan::SETTINGS)?;
-        plan = diesel::RunQueryDsl::get_result::<Value>(plan::ExplainClaim {}, conn);
+        plan = diesel::RunQueryDsl::get_result::<Value>(plan::ExplainClaim::new(), conn);
         Err(DieselError::RollbackTransaction)
     });
     plan::answered(plan, undone)
@@ -209,4 +210,22 @@ fn made(read: Read) -> Result<Report, Error> {
         Err(error) if error.kind() == ErrorKind::Connection => Err(error),
         _ => Ok(judge::judge(read)),
     }
+}
+
+/// Makes sure that the database answers and has the tables that this crate needs, on a sync connection: for readiness checks.
+///
+/// # Errors
+/// [`ErrorKind::Migration`] when tables are missing or old; errors of the database.
+pub fn ready<C: LoadConnection<Backend = Pg>>(conn: &mut C) -> Result<(), Error> {
+    let ledger: Vec<(String, bool)> =
+        diesel::RunQueryDsl::load(Ledger {}, conn).map_err(explain)?;
+    migrate::check(&ledger)
+}
+
+/// Makes sure that the database answers and has our tables, on an async connection. Effect and errors are those of [`ready`].
+///
+/// # Errors
+/// As [`ready`].
+pub async fn ready_async<C: AsyncConnection<Backend = Pg>>(conn: &mut C) -> Result<(), Error> {
+    migrate::check_applied(conn).await
 }

@@ -1,12 +1,14 @@
 //! The plan that the claim would get.
 
 use diesel::pg::Pg;
+use diesel::pg::data_types::PgTimestamp;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::Error as DieselError;
-use diesel::sql_types::Json;
+use diesel::sql_types::{Array, BigInt, Integer, Interval, Json, Nullable, Text, Timestamptz};
 use serde_json::Value;
 
 use crate::error::Error;
+use crate::model::Span;
 use crate::sql::Claim;
 
 /// The planner settings of the engine's sessions for claims, for this savepoint.
@@ -19,9 +21,33 @@ pub(super) const SETTINGS: &str = "\
     SET LOCAL enable_sort = off;
     SET LOCAL plan_cache_mode = force_generic_plan";
 
-/// The claim's own text behind EXPLAIN, which runs nothing.
-#[derive(Debug, Clone, Copy, QueryId)]
-pub(super) struct ExplainClaim {}
+/// The claim's own text behind EXPLAIN, which runs nothing, with values as a worker of one queue and kind would send them:
+/// the planner sees them, and would cut away all that empty ones can never find.
+#[derive(Debug, Clone)]
+pub(super) struct ExplainClaim {
+    queues: Vec<String>,
+    slots: Vec<i32>,
+    after_run_at: Vec<PgTimestamp>,
+    after_id: Vec<i64>,
+    kinds: Vec<String>,
+}
+
+impl ExplainClaim {
+    pub(super) fn new() -> Self {
+        Self {
+            queues: vec!["default".to_owned()],
+            slots: vec![10],
+            after_run_at: vec![PgTimestamp(i64::MIN); 10],
+            after_id: vec![0; 10],
+            kinds: vec!["kind".to_owned()],
+        }
+    }
+}
+
+impl QueryId for ExplainClaim {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
 
 impl Query for ExplainClaim {
     type SqlType = Json;
@@ -31,20 +57,18 @@ impl<C> diesel::RunQueryDsl<C> for ExplainClaim {}
 
 impl QueryFragment<Pg> for ExplainClaim {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> diesel::QueryResult<()> {
-        const CLAIM: Claim<'static> = Claim {
-            queues: &[],
-            slots: &[],
-            after_run_at: &[],
-            after_id: &[],
-            kinds: &[],
-            total: 1,
-            worker: 0,
-            batch: 0,
-            default_timeout: None,
-        };
         out.unsafe_to_cache_prepared();
         out.push_sql("EXPLAIN (FORMAT JSON) ");
-        CLAIM.walk_ast(out.reborrow())
+        out.push_sql(Claim::SQL);
+        out.push_bind_param_value_only::<Array<Text>, _>(&self.queues)?;
+        out.push_bind_param_value_only::<Array<Integer>, _>(&self.slots)?;
+        out.push_bind_param_value_only::<Array<Timestamptz>, _>(&self.after_run_at)?;
+        out.push_bind_param_value_only::<Array<BigInt>, _>(&self.after_id)?;
+        out.push_bind_param_value_only::<Array<Text>, _>(&self.kinds)?;
+        out.push_bind_param_value_only::<BigInt, _>(&10_i64)?;
+        out.push_bind_param_value_only::<BigInt, _>(&0_i64)?;
+        out.push_bind_param_value_only::<BigInt, _>(&0_i64)?;
+        out.push_bind_param_value_only::<Nullable<Interval>, _>(&None::<Span>)
     }
 }
 

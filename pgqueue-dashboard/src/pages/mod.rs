@@ -1,5 +1,8 @@
 //! The pages, one file each: the handler, and what its template shows.
 
+pub(crate) mod audit;
 pub(crate) mod error;
 pub(crate) mod overview;
+pub(crate) mod postgres;
 pub(crate) mod settings;
+pub(crate) mod workers;
