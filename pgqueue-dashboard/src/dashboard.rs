@@ -11,8 +11,10 @@ use crate::access::{CheckAccess, Permissions, Policy};
 use crate::assets::Assets;
 use crate::basic::{Basic, PasswordHash};
 use crate::database::Database;
+use crate::json::Redaction;
 use crate::live::Live;
 use crate::operations::Operations;
+use crate::suggestions::Suggestions;
 use crate::{guard, routes};
 
 /// The admin site, to be mounted by `App::service` or inside a `web::scope`.
@@ -39,6 +41,9 @@ pub(crate) struct Inner {
     pub(crate) live: Live,
     pub(crate) operations: Operations,
     pub(crate) assets: Assets,
+    pub(crate) hidden_words: Vec<String>,
+    pub(crate) redaction: Redaction,
+    pub(crate) suggestions: Suggestions,
 }
 
 impl Dashboard {
@@ -55,6 +60,7 @@ impl Dashboard {
             external_base: None,
             trusted_origins: Vec::new(),
             environment: None,
+            hidden_words: Vec::new(),
         }
     }
 
@@ -114,6 +120,7 @@ pub struct DashboardBuilder {
     external_base: Option<String>,
     trusted_origins: Vec<String>,
     environment: Option<String>,
+    hidden_words: Vec<String>,
 }
 
 impl DashboardBuilder {
@@ -184,6 +191,14 @@ impl DashboardBuilder {
         self
     }
 
+    /// Hides the values of JSON whose names contain one of these words, besides
+    /// [`SECRET_WORDS`](pgqueue_core::admin::SECRET_WORDS), in any case and with or without `-` and `_`. Who may see
+    /// payloads can reveal them, one job at a time, which the audit then tells.
+    pub fn redact<W: Into<String>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
+        self.hidden_words.extend(words.into_iter().map(Into::into));
+        self
+    }
+
     /// Builds the dashboard. Nothing is sent to the database yet.
     ///
     /// # Errors
@@ -228,6 +243,9 @@ impl DashboardBuilder {
                 operations: Operations::new(),
                 database,
                 assets: Assets::new(),
+                redaction: Redaction::new(&self.hidden_words),
+                hidden_words: self.hidden_words,
+                suggestions: Suggestions::default(),
             }),
         })
     }

@@ -32,8 +32,10 @@ mod checks;
 mod cookies;
 mod dashboard;
 mod database;
+mod filter;
 mod frame;
 mod guard;
+mod json;
 mod live;
 mod operations;
 mod origin;
@@ -42,6 +44,7 @@ mod problem;
 mod routes;
 mod shared;
 mod show;
+mod suggestions;
 mod visit;
 
 pub use access::{Access, CheckAccess, Denied, Permissions};

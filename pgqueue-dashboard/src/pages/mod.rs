@@ -2,6 +2,10 @@
 
 pub(crate) mod audit;
 pub(crate) mod error;
+pub(crate) mod job;
+pub(crate) mod job_actions;
+pub(crate) mod job_edit;
+pub(crate) mod jobs;
 pub(crate) mod overview;
 pub(crate) mod postgres;
 pub(crate) mod settings;

@@ -1,0 +1,166 @@
+//! Editing a job: what was changed by somebody else meanwhile is never overwritten.
+
+use actix_web::{HttpResponse, web};
+use askama::Template;
+use chrono::{DateTime, NaiveDateTime, TimeZone as _, Utc};
+use futures_util::FutureExt as _;
+use pgqueue_core::JobState;
+use pgqueue_core::admin::{self, Edit, Edited, Record};
+use serde::Deserialize;
+
+use super::job_actions::{given, taken};
+use super::{job, jobs};
+use crate::access::Permissions;
+use crate::frame::{Frame, Section};
+use crate::json::Redaction;
+use crate::problem::Problem;
+use crate::visit::Visit;
+
+/// How `<input type="datetime-local">` writes a time; the seconds are left out where they are zero.
+const LOCAL: [&str; 2] = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M"];
+
+#[derive(Template)]
+#[template(path = "job_edit.html")]
+struct EditPage {
+    frame: Frame,
+    job: Record,
+    /// None where the payload may not be seen, or has what is hidden: then it is not for this form.
+    payload: Option<String>,
+    run_at: String,
+    zone: String,
+}
+
+/// `GET /jobs/{id}/edit`
+pub(crate) async fn show(visit: Visit, id: web::Path<i64>) -> Result<HttpResponse, Problem> {
+    let hides = jobs::redaction(&visit).clone();
+    render(&visit, *id, &hides).await
+}
+
+/// `POST /jobs/{id}/edit/reveal`: the form with a payload that has what is hidden; the audit knows who saw it.
+pub(crate) async fn reveal(visit: Visit, id: web::Path<i64>) -> Result<HttpResponse, Problem> {
+    let id = id.into_inner();
+    if !visit.may(Permissions::EDIT) {
+        return Err(Problem::forbidden(
+            "editing takes the permission EDIT",
+            "ask who runs the dashboard",
+        ));
+    }
+    let look = admin::reveal(id).by(visit.access.actor());
+    visit
+        .database()
+        .write(|conn| look.run_async(conn).boxed())
+        .await?;
+    render(&visit, id, &Redaction::nothing()).await
+}
+
+async fn render(visit: &Visit, id: i64, hides: &Redaction) -> Result<HttpResponse, Problem> {
+    let job = job::read(visit, id).await?;
+    if !matches!(job.state, JobState::Pending | JobState::Dead) {
+        return Err(Problem::conflict(
+            format!(
+                "job {id} is {}: only pending and dead jobs are edited",
+                job.state
+            ),
+            "clone it, and edit the clone",
+        ));
+    }
+    let frame = visit.frame(Section::Jobs, format!("Edit job {id}"));
+    let shown = hides.pretty(&job.payload, usize::MAX);
+    let payload = (frame.may_see_payloads() && shown.hidden == 0).then_some(shown.text);
+    let local = job.run_at.with_timezone(&frame.zone());
+    visit.page(&EditPage {
+        payload,
+        run_at: local.format("%Y-%m-%dT%H:%M:%S").to_string(),
+        zone: local.format("UTC%:z").to_string(),
+        job,
+        frame,
+    })
+}
+
+/// The form of the page.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Form {
+    version: String,
+    payload: Option<String>,
+    queue: String,
+    priority: String,
+    run_at: String,
+    /// What the field had: only a time that somebody changed is written.
+    run_at_was: String,
+    max_retries: String,
+    requeue: Option<String>,
+    reason: Option<String>,
+}
+
+/// `POST /jobs/{id}/edit`
+pub(crate) async fn save(
+    visit: Visit,
+    id: web::Path<i64>,
+    form: web::Form<Form>,
+) -> Result<HttpResponse, Problem> {
+    let id = id.into_inner();
+    let edit = form.edit(&visit, id)?;
+    let edited = visit
+        .database()
+        .write(|conn| edit.run_async(conn).boxed())
+        .await?;
+    match edited {
+        Edited::Saved => Ok(visit.go(&format!("/jobs/{id}"), "Saved.")),
+        Edited::KeyTaken { by } => Err(taken(id, Some(by))),
+        _ => Err(Problem::conflict(
+            format!("job {id} changed after this form was opened: nothing was saved"),
+            "look at the job as it is now, and edit that",
+        )),
+    }
+}
+
+impl Form {
+    fn edit(&self, visit: &Visit, id: i64) -> Result<Edit, Problem> {
+        let number = |name: &str, text: &str| {
+            let advice = format!("write {name} as a whole number");
+            text.trim()
+                .parse::<i32>()
+                .map_err(|_| Problem::invalid(format!("{name} is no number"), advice))
+        };
+        let priority = number("priority", &self.priority)?;
+        let priority = i16::try_from(priority)
+            .map_err(|_| Problem::invalid("the priority is out of bounds", "write 0 to 9"))?;
+        let mut edit = admin::edit(id, &self.version)
+            .by(visit.access.actor())
+            .hide(visit.dashboard.inner.hidden_words.iter().cloned())
+            .queue(self.queue.trim())
+            .priority(priority)
+            .max_retries(number("max_retries", &self.max_retries)?);
+        if self.run_at != self.run_at_was {
+            edit = edit.run_at(local_time(visit, &self.run_at)?);
+        }
+        if let Some(payload) = &self.payload {
+            if !visit.may(Permissions::VIEW_PAYLOAD) {
+                return Err(Problem::forbidden(
+                    "payloads take the permission VIEW_PAYLOAD",
+                    "edit the other fields",
+                ));
+            }
+            edit = edit.payload(payload);
+        }
+        if self.requeue.is_some() {
+            edit = edit.requeue();
+        }
+        Ok(match given(self.reason.as_deref()) {
+            Some(reason) => edit.because(reason),
+            None => edit,
+        })
+    }
+}
+
+/// Reads a time in the visitor's zone.
+fn local_time(visit: &Visit, text: &str) -> Result<DateTime<Utc>, Problem> {
+    let zone = visit.frame(Section::Jobs, "").zone();
+    let parsed = LOCAL
+        .iter()
+        .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok());
+    let local = parsed.and_then(|time| zone.from_local_datetime(&time).single());
+    local
+        .map(|time| time.with_timezone(&Utc))
+        .ok_or_else(|| Problem::invalid("the time is not one", "write it as 2026-11-24T16:30"))
+}

@@ -1,0 +1,318 @@
+//! The list of jobs: a filter, its chips, a page of what matches, and what to do with those selected.
+
+use std::sync::Arc;
+
+use actix_web::{HttpResponse, web};
+use askama::Template;
+use chrono::{DateTime, Utc};
+use futures_util::FutureExt as _;
+use pgqueue_core::JobState;
+use pgqueue_core::admin::{self, Cursor, Page, Summary};
+use pgqueue_core::stats::{Count, QueueStats};
+use serde::Deserialize;
+
+use crate::filter::{Mistake, Terms};
+use crate::frame::{Frame, Section};
+use crate::json::Redaction;
+use crate::problem::Problem;
+use crate::visit::Visit;
+
+/// How many jobs a page may have.
+const SIZES: [u16; 3] = [25, 50, 100];
+
+/// The query of the page.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Asked {
+    #[serde(default)]
+    q: String,
+    size: Option<String>,
+    at: Option<String>,
+}
+
+impl Asked {
+    fn size(&self) -> u16 {
+        let size = self.size.as_deref().and_then(|size| size.parse().ok());
+        size.filter(|size| SIZES.contains(size)).unwrap_or(50)
+    }
+
+    fn cursor(&self) -> Result<Option<Cursor>, Problem> {
+        let text = self.at.as_deref().filter(|text| !text.is_empty());
+        Ok(text.map(str::parse).transpose()?)
+    }
+}
+
+/// A link that changes the filter.
+struct Choice {
+    name: String,
+    count: Option<Count>,
+    href: String,
+    is_on: bool,
+}
+
+/// One row.
+struct Row {
+    job: Summary,
+    state: &'static str,
+    verb: &'static str,
+    when: DateTime<Utc>,
+    payload: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "jobs.html")]
+struct Jobs {
+    frame: Frame,
+    text: String,
+    mistake: Option<String>,
+    tabs: Vec<Choice>,
+    chips: Vec<Choice>,
+    sizes: Vec<Choice>,
+    rows: Vec<Row>,
+    page: Option<Page>,
+    /// The address of the list without a place.
+    first: String,
+    older: Option<String>,
+    newer: Option<String>,
+    queues: Vec<String>,
+    kinds: Arc<Vec<String>>,
+    state: Option<JobState>,
+    has_no_jobs: bool,
+}
+
+impl Jobs {
+    /// The actions on all that match, for which the state leaves something to do.
+    fn bulk_actions(&self) -> Vec<(&'static str, &'static str, bool)> {
+        let is = |states: &[JobState]| self.state.is_none_or(|state| states.contains(&state));
+        let ended = [JobState::Dead, JobState::Cancelled, JobState::Completed];
+        let all = [
+            ("requeue", "Requeue", self.frame.may_requeue() && is(&ended)),
+            (
+                "run_now",
+                "Run now",
+                self.frame.may_requeue() && is(&[JobState::Pending]),
+            ),
+            (
+                "cancel",
+                "Cancel",
+                self.frame.may_cancel() && is(&[JobState::Pending, JobState::Running]),
+            ),
+            ("purge", "Purge", self.frame.may_purge() && is(&ended)),
+        ];
+        all.into_iter().filter(|(.., shown)| *shown).collect()
+    }
+
+    fn bulk_link(&self, action: &str) -> String {
+        let query = encoded(&[("action", action), ("filter", &self.text)]);
+        format!("{}/bulk/preview?{query}", self.frame.base)
+    }
+}
+
+/// `GET /jobs`
+pub(crate) async fn show(visit: Visit, asked: web::Query<Asked>) -> Result<HttpResponse, Problem> {
+    let frame = visit.frame(Section::Jobs, "Jobs");
+    let snapshot = visit.dashboard.inner.live.snapshot().await?;
+    let kinds = visit
+        .dashboard
+        .inner
+        .suggestions
+        .kinds(visit.database())
+        .await;
+    let (terms, mistake) = match Terms::parse(&asked.q) {
+        Ok(terms) => (terms, None),
+        Err(Mistake(text)) => (Terms::default(), Some(text)),
+    };
+    if terms.reads_payloads() && !frame.may_see_payloads() {
+        return Err(Problem::forbidden(
+            "a filter by args tells of payloads, which takes the permission VIEW_PAYLOAD",
+            "remove the args term",
+        ));
+    }
+    let page = match &mistake {
+        Some(_) => None,
+        None => Some(read(&visit, &terms, &asked).await?),
+    };
+    let text = if mistake.is_some() {
+        asked.q.clone()
+    } else {
+        terms.to_string()
+    };
+    let link =
+        |terms: &Terms, size: u16, at: Option<&Cursor>| address(&frame.base, terms, size, at);
+    let cursors = page
+        .as_ref()
+        .map(|page| (page.older.as_ref(), page.newer.as_ref()));
+    let (older, newer) = cursors.unwrap_or_default();
+    let answer = Jobs {
+        text,
+        mistake,
+        tabs: tabs(&frame.base, &terms, asked.size(), &snapshot.queues),
+        chips: chips(&frame.base, &terms, asked.size()),
+        sizes: sizes(&frame.base, &terms, asked.size()),
+        rows: rows(&visit, page.as_ref(), frame.now),
+        first: link(&terms, asked.size(), None),
+        older: older.map(|cursor| link(&terms, asked.size(), Some(cursor))),
+        newer: newer.map(|cursor| link(&terms, asked.size(), Some(cursor))),
+        queues: snapshot
+            .queues
+            .iter()
+            .map(|queue| queue.queue.clone())
+            .collect(),
+        kinds,
+        state: terms.state(),
+        has_no_jobs: terms.is_empty()
+            && asked.at.is_none()
+            && page.as_ref().is_some_and(|page| page.jobs.is_empty()),
+        page,
+        frame,
+    };
+    visit.page(&answer)
+}
+
+async fn read(visit: &Visit, terms: &Terms, asked: &Asked) -> Result<Page, Problem> {
+    let mut find = admin::find(terms.filter(Utc::now())).size(asked.size());
+    if let Some(cursor) = asked.cursor()? {
+        find = find.at(cursor);
+    }
+    visit
+        .database()
+        .read(|conn| find.run_async(conn).boxed())
+        .await
+}
+
+fn rows(visit: &Visit, page: Option<&Page>, now: DateTime<Utc>) -> Vec<Row> {
+    let redaction = &visit.dashboard.inner.redaction;
+    let may_see = visit.may(crate::access::Permissions::VIEW_PAYLOAD);
+    let row = |job: &Summary| {
+        let (state, verb, when) = standing(job, now);
+        let payload = may_see.then(|| redaction.compact(&job.payload_start, 400).text);
+        let job = job.clone();
+        Row {
+            job,
+            state,
+            verb,
+            when,
+            payload,
+        }
+    };
+    page.iter().flat_map(|page| &page.jobs).map(row).collect()
+}
+
+/// Names the state of a job as people see it, with the time that matters in it.
+fn standing(job: &Summary, now: DateTime<Utc>) -> (&'static str, &'static str, DateTime<Utc>) {
+    let ended = job.finished_at.unwrap_or(job.created_at);
+    match job.state {
+        JobState::Pending if job.run_at > now => (later(job.attempt), "due", job.run_at),
+        JobState::Pending => ("pending", "due", job.run_at),
+        JobState::Running => ("running", "started", job.started_at.unwrap_or(job.run_at)),
+        state => (state.name(), state.name(), ended),
+    }
+}
+
+/// Names the state of a job whose time has not come.
+pub(super) fn later(attempt: i32) -> &'static str {
+    if attempt == 0 {
+        "scheduled"
+    } else {
+        "retrying"
+    }
+}
+
+fn tabs(base: &str, terms: &Terms, size: u16, queues: &[QueueStats]) -> Vec<Choice> {
+    let queue = terms.iter().find_map(|term| match term {
+        crate::filter::Term::Queue(queue) => Some(queue),
+        _ => None,
+    });
+    let total = |count: fn(&QueueStats) -> Count| {
+        let of_queue = queues
+            .iter()
+            .filter(|stats| queue.is_none_or(|queue| *queue == stats.queue));
+        of_queue.map(count).fold(
+            Count {
+                at_least: 0,
+                exact: true,
+            },
+            |sum, one| Count {
+                at_least: sum.at_least + one.at_least,
+                exact: sum.exact && one.exact,
+            },
+        )
+    };
+    let counted = |state: JobState| match state {
+        JobState::Pending => total(|queue| queue.pending),
+        JobState::Running => total(|queue| queue.running),
+        JobState::Completed => total(|queue| queue.completed),
+        JobState::Cancelled => total(|queue| queue.cancelled),
+        JobState::Dead => total(|queue| queue.dead),
+    };
+    // A count that leaves terms out would be wrong; only state and queue are in it.
+    let has_count = terms
+        .in_state(None)
+        .iter()
+        .all(|term| matches!(term, crate::filter::Term::Queue(_)));
+    let tab = |state: Option<JobState>| Choice {
+        name: state.map_or("all", JobState::name).to_owned(),
+        count: state.filter(|_| has_count).map(counted),
+        href: address(base, &terms.in_state(state), size, None),
+        is_on: terms.state() == state,
+    };
+    [None]
+        .into_iter()
+        .chain(JobState::ALL.map(Some))
+        .map(tab)
+        .collect()
+}
+
+fn chips(base: &str, terms: &Terms, size: u16) -> Vec<Choice> {
+    let chip = |(position, term): (usize, &crate::filter::Term)| Choice {
+        name: term.to_string(),
+        count: None,
+        href: address(base, &terms.without(position), size, None),
+        is_on: false,
+    };
+    terms.iter().enumerate().map(chip).collect()
+}
+
+fn sizes(base: &str, terms: &Terms, chosen: u16) -> Vec<Choice> {
+    let size = |size: u16| Choice {
+        name: size.to_string(),
+        count: None,
+        href: address(base, terms, size, None),
+        is_on: size == chosen,
+    };
+    SIZES.map(size).into()
+}
+
+fn address(base: &str, terms: &Terms, size: u16, at: Option<&Cursor>) -> String {
+    let (text, size, at) = (
+        terms.to_string(),
+        size.to_string(),
+        at.map(ToString::to_string),
+    );
+    let mut query = Vec::new();
+    if !text.is_empty() {
+        query.push(("q", text.as_str()));
+    }
+    if size != "50" {
+        query.push(("size", &size));
+    }
+    if let Some(at) = &at {
+        query.push(("at", at));
+    }
+    let mark = if query.is_empty() { "" } else { "?" };
+    format!("{base}/jobs{mark}{}", encoded(&query))
+}
+
+/// Writes a query for an address.
+pub(super) fn encoded(query: &[(&str, &str)]) -> String {
+    serde_urlencoded::to_string(query).unwrap_or_default()
+}
+
+/// Writes a link to the list with this filter.
+pub(super) fn link(base: &str, terms: &str) -> String {
+    format!("{base}/jobs?{}", encoded(&[("q", terms)]))
+}
+
+/// Gives what is hidden from this visitor.
+pub(super) fn redaction(visit: &Visit) -> &Redaction {
+    &visit.dashboard.inner.redaction
+}
