@@ -201,7 +201,7 @@ impl Turns {
 }
 
 /// Makes sure that every migration of this crate is applied in the schema that the connection uses.
-async fn check_applied<C>(conn: &mut C) -> Result<(), Error>
+pub(crate) async fn check_applied<C>(conn: &mut C) -> Result<(), Error>
 where
     C: AsyncConnection<Backend = Pg>,
 {
