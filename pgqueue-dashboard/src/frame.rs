@@ -117,6 +117,8 @@ pub(crate) struct Frame {
     pub(crate) preferences: Preferences,
     pub(crate) notice: Option<String>,
     pub(crate) here: String,
+    /// Dead jobs, as the latest snapshot had them.
+    pub(crate) dead: Option<String>,
     pub(crate) now: DateTime<Utc>,
 }
 

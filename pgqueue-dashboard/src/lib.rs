@@ -29,6 +29,8 @@ mod api;
 mod assets;
 mod basic;
 mod checks;
+mod cached;
+mod chart;
 mod cookies;
 mod dashboard;
 mod database;
@@ -36,6 +38,10 @@ mod filter;
 mod frame;
 mod guard;
 mod json;
+mod health;
+#[cfg(test)]
+mod health_tests;
+mod link;
 mod live;
 mod operations;
 mod origin;
@@ -45,6 +51,7 @@ mod routes;
 mod shared;
 mod show;
 mod suggestions;
+mod span;
 mod visit;
 
 pub use access::{Access, CheckAccess, Denied, Permissions};

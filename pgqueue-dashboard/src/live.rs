@@ -9,17 +9,26 @@ use std::time::{Duration, Instant};
 use actix_web::HttpResponse;
 use actix_web::web::Bytes;
 use chrono::{DateTime, Utc};
+use diesel_async::AsyncPgConnection;
 use futures_util::FutureExt as _;
 use futures_util::stream;
-use pgqueue_core::stats::{self, QueueStats};
+use pgqueue_core::stats::{
+    self, Activity, Count, Estimate, KindStats, OldestWaiting, QueueStats, Scope, Timeline,
+};
+use pgqueue_core::workers::{self, WorkerStats};
+use pgqueue_core::{Error, JobState};
 use tokio::sync::{Mutex, watch};
 
+use crate::cached::Cached;
 use crate::database::Database;
 use crate::problem::Problem;
+use crate::span::Span;
 use crate::visit::Visit;
 
 /// How long a snapshot is good for: the shortest interval at which pages refresh.
 const FRESH: Duration = Duration::from_millis(900);
+/// How old what is shown beside other pages may be.
+const PEEK: Duration = Duration::from_secs(30);
 /// Most streams at once; further browsers poll.
 const STREAMS: usize = 64;
 /// A stream ends after so long, and the browser opens it again.
@@ -32,7 +41,35 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 pub(crate) struct Snapshot {
     pub(crate) at: DateTime<Utc>,
     pub(crate) queues: Vec<QueueStats>,
+    pub(crate) workers: Vec<WorkerStats>,
+    pub(crate) waiting: Vec<OldestWaiting>,
+    pub(crate) estimates: Vec<Estimate>,
+    /// What ran in the last hour, by queue and kind.
+    pub(crate) hour: Vec<KindStats>,
+    /// And when, by queue.
+    pub(crate) activity: Activity,
 }
+
+impl Snapshot {
+    /// Adds up a count of all queues.
+    pub(crate) fn total(&self, of: fn(&QueueStats) -> Count) -> Count {
+        let none = Count {
+            at_least: 0,
+            exact: true,
+        };
+        self.queues.iter().map(of).fold(none, |sum, count| Count {
+            at_least: sum.at_least + count.at_least,
+            exact: sum.exact && count.exact,
+        })
+    }
+}
+
+/// Most jobs of the list of those that wait for the longest.
+const WAITING: i64 = 8;
+const HOUR: Duration = Duration::from_secs(3600);
+const SPARK_STEP: Duration = Duration::from_secs(120);
+/// How long an exact count is good for: it may cost a second.
+const COUNT_FRESH: Duration = Duration::from_secs(60);
 
 /// The snapshot and the streams.
 #[derive(Clone)]
@@ -41,6 +78,9 @@ pub(crate) struct Live(Arc<Shared>);
 struct Shared {
     database: Database,
     latest: Mutex<Option<(Instant, Arc<Snapshot>)>>,
+    timelines: Cached<(Span, Scope), Timeline>,
+    kinds: Cached<Span, Vec<KindStats>>,
+    counts: Cached<JobState, i64>,
     streams: AtomicUsize,
     ends: watch::Sender<bool>,
     listens: AtomicBool,
@@ -57,6 +97,9 @@ impl Live {
         Self(Arc::new(Shared {
             database,
             latest: Mutex::default(),
+            timelines: Cached::default(),
+            kinds: Cached::default(),
+            counts: Cached::default(),
             streams: AtomicUsize::new(0),
             ends: watch::channel(false).0,
             listens: AtomicBool::new(false),
@@ -75,17 +118,63 @@ impl Live {
             let _ = at;
             return Ok(Arc::clone(snapshot));
         }
-        let queues = self
-            .0
-            .database
-            .read(|conn| stats::queues_async(conn).boxed())
-            .await?;
-        let snapshot = Arc::new(Snapshot {
-            at: Utc::now(),
-            queues,
-        });
+        let read = self.0.database.read(|conn| read_snapshot(conn).boxed());
+        let snapshot = Arc::new(read.await?);
         *latest = Some((Instant::now(), Arc::clone(&snapshot)));
         Ok(snapshot)
+    }
+
+    /// Has the next visitor read anew: somebody changed something.
+    pub(crate) async fn forget(&self) {
+        *self.0.latest.lock().await = None;
+    }
+
+    /// Gives the latest snapshot without reading anything; none if it is old or being read.
+    pub(crate) fn latest(&self) -> Option<Arc<Snapshot>> {
+        let latest = self.0.latest.try_lock().ok()?;
+        let (at, snapshot) = latest.as_ref()?;
+        (at.elapsed() < PEEK).then(|| Arc::clone(snapshot))
+    }
+
+    /// Gives what was counted over a span up to now, step by step.
+    pub(crate) async fn timeline(
+        &self,
+        span: Span,
+        scope: Scope,
+    ) -> Result<Arc<Timeline>, Problem> {
+        let asked = scope.clone();
+        let read = self.0.database.read(move |conn| {
+            async move {
+                let to = Utc::now();
+                stats::timeline_async(conn, to - span.length(), to, span.step(), &asked).await
+            }
+            .boxed()
+        });
+        self.0
+            .timelines
+            .get((span, scope), span.fresh(), read)
+            .await
+    }
+
+    /// Gives what was counted over a span up to now, by queue and kind.
+    pub(crate) async fn kinds(&self, span: Span) -> Result<Arc<Vec<KindStats>>, Problem> {
+        let read = self.0.database.read(move |conn| {
+            async move {
+                let to = Utc::now();
+                stats::kinds_async(conn, to - span.length(), to).await
+            }
+            .boxed()
+        });
+        self.0.kinds.get(span, span.fresh(), read).await
+    }
+
+    /// Counts all jobs of a state; whoever asks again within a minute gets the same number.
+    pub(crate) async fn count(&self, state: JobState) -> Result<i64, Problem> {
+        let read = self
+            .0
+            .database
+            .read(move |conn| stats::count_state_async(conn, state).boxed());
+        Ok(*self.0.counts.get(state, COUNT_FRESH, read).await?)
     }
 
     /// Ends the streams when the process is asked to end: a server that waits for its connections would wait for them.
@@ -101,6 +190,20 @@ impl Live {
             }
         });
     }
+}
+
+/// Reads what all visitors share, in one transaction.
+async fn read_snapshot(conn: &mut AsyncPgConnection) -> Result<Snapshot, Error> {
+    let at = Utc::now();
+    Ok(Snapshot {
+        at,
+        queues: stats::queues_async(conn).await?,
+        workers: workers::list_async(conn).await?,
+        waiting: stats::oldest_waiting_async(conn, WAITING).await?,
+        estimates: stats::estimates_async(conn).await?,
+        hour: stats::kinds_async(conn, at - HOUR, at).await?,
+        activity: stats::activity_async(conn, at - HOUR, at, SPARK_STEP).await?,
+    })
 }
 
 #[cfg(unix)]

@@ -81,6 +81,14 @@ routes! {
     get "/jobs/{id}/edit" EDIT pages::job_edit::show;
     post "/jobs/{id}/edit/reveal" VIEW_PAYLOAD pages::job_edit::reveal;
     post "/jobs/{id}/edit" EDIT pages::job_edit::save;
+    get "/queues" VIEW pages::queues::list;
+    get "/queues/{queue:.+}" VIEW pages::queues::moved;
+    get "/queue" VIEW pages::queues::show;
+    post "/queue/pause" PAUSE pages::queues::pause;
+    post "/queue/resume" PAUSE pages::queues::resume;
+    get "/kinds" VIEW pages::kinds::list;
+    get "/kinds/{kind:.+}" VIEW pages::kinds::moved;
+    get "/kind" VIEW pages::kinds::show;
     get "/settings" VIEW pages::settings::show;
     post "/settings" VIEW pages::settings::save;
     get "/events" VIEW live::events;

@@ -92,6 +92,12 @@ pub(crate) fn count(count: i64) -> String {
     text
 }
 
+/// Writes a count that may have stopped at a limit: `10 000+`.
+pub(crate) fn at_least(count: pgqueue_core::stats::Count) -> String {
+    let more = if count.exact { "" } else { "+" };
+    format!("{}{more}", self::count(count.at_least))
+}
+
 /// Writes a large count roughly: `~1.9 M`.
 pub(crate) fn about(count: f64) -> String {
     let (value, unit) = match count {

@@ -13,6 +13,7 @@ use crate::dashboard::Dashboard;
 use crate::database::Database;
 use crate::frame::{Frame, Section};
 use crate::problem::Problem;
+use crate::show;
 
 /// Made by the guard, taken by handlers as an argument.
 #[derive(Debug, Clone)]
@@ -87,8 +88,19 @@ impl Visit {
             preferences: self.preferences.clone(),
             notice: self.notice.clone(),
             here: self.here.clone(),
+            dead: self.dead(),
             now: chrono::Utc::now(),
         }
+    }
+
+    /// Tells how many jobs are dead if that is known without asking.
+    fn dead(&self) -> Option<String> {
+        if !self.may(Permissions::VIEW) {
+            return None;
+        }
+        let snapshot = self.dashboard.inner.live.latest()?;
+        let dead = snapshot.total(|queue| queue.dead);
+        (dead.at_least > 0).then(|| show::at_least(dead))
     }
 
     /// Answers with a page.

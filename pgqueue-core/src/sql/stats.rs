@@ -30,6 +30,15 @@ statement! {
 }
 
 statement! {
+    /// Counts the runs that ended, a queue and step of time.
+    QueueActivity, "queue_activity.sql", planned_each_time, (
+        from: DateTime<Utc> => Timestamptz,
+        to: DateTime<Utc> => Timestamptz,
+        step: Span => Interval,
+    ) -> (Text, Timestamptz, BigInt)
+}
+
+statement! {
     /// Lists the jobs that have been due for the longest. Relies on index `pgqueue_jobs_dequeue`.
     OldestWaiting, "oldest_waiting.sql", planned_each_time, (limit: i64 => BigInt) -> (
         BigInt,

@@ -35,7 +35,9 @@ pub use now::{
     Estimate, OldestWaiting, PauseChange, count_state, count_state_async, estimates,
     estimates_async, oldest_waiting, oldest_waiting_async, pause_changes, pause_changes_async,
 };
-pub use timeline::{POINTS, Point, Scope, Timeline, timeline, timeline_async};
+pub use timeline::{
+    Activity, POINTS, Point, Scope, Timeline, activity, activity_async, timeline, timeline_async,
+};
 
 use crate::error::{Error, explain};
 use crate::schema::{pgqueue_stats, pgqueue_workers};
@@ -88,6 +90,30 @@ pub struct QueueStats {
     pub workers: i64,
 }
 
+impl QueueStats {
+    /// Gives the numbers of a queue that [`queues`] does not tell of: it has neither jobs nor workers nor a pause.
+    #[must_use]
+    pub fn empty(queue: impl Into<String>) -> Self {
+        let none = Count {
+            at_least: 0,
+            exact: true,
+        };
+        Self {
+            queue: queue.into(),
+            paused_at: None,
+            pending: none,
+            due: none,
+            scheduled: none,
+            running: none,
+            completed: none,
+            cancelled: none,
+            dead: none,
+            oldest_due: None,
+            workers: 0,
+        }
+    }
+}
+
 /// One kind of a queue over a span of time.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable)]
 #[non_exhaustive]
@@ -115,6 +141,26 @@ pub struct KindStats {
     pub run: Histogram,
     /// Waits, from `run_at` to the claim.
     pub wait: Histogram,
+}
+
+impl KindStats {
+    /// Gives the numbers of a kind of which nothing ran: to be filled, in tests of what shows them.
+    #[must_use]
+    pub fn empty(queue: impl Into<String>, kind: impl Into<String>) -> Self {
+        Self {
+            queue: queue.into(),
+            kind: kind.into(),
+            completed: 0,
+            failed: 0,
+            dead: 0,
+            cancelled: 0,
+            snoozed: 0,
+            lost: 0,
+            lease_lost: 0,
+            run: Histogram::default(),
+            wait: Histogram::default(),
+        }
+    }
 }
 
 /// One worker as it registered.

@@ -11,7 +11,7 @@ use diesel_async::AsyncConnectionCore;
 use super::Histogram;
 use crate::error::{Error, explain};
 use crate::model::Span;
-use crate::sql::stats::Timeline as Statement;
+use crate::sql::stats::{QueueActivity as ActivityStatement, Timeline as Statement};
 
 /// Most points of a [`Timeline`].
 pub const POINTS: u32 = 200;
@@ -130,6 +130,68 @@ pub async fn timeline_async<C: AsyncConnectionCore<Backend = Pg>>(
     Ok(grid.timeline(points))
 }
 
+/// How many runs ended in each queue, step by step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Activity {
+    /// Where the first step begins.
+    pub from: DateTime<Utc>,
+    /// Where the last one ends.
+    pub to: DateTime<Utc>,
+    /// How long each is.
+    pub step: Duration,
+    runs: Vec<(String, DateTime<Utc>, i64)>,
+}
+
+impl Activity {
+    /// Gives the runs of a queue that ended in each step, the oldest first; zero where nothing was counted.
+    #[must_use]
+    pub fn of(&self, queue: &str) -> Vec<i64> {
+        let step = i64::try_from(self.step.as_secs()).unwrap_or(1).max(1);
+        let place = |at: DateTime<Utc>| (at - self.from).num_seconds().div_euclid(step);
+        let mut steps = vec![0; usize::try_from(place(self.to)).unwrap_or(0)];
+        for (_, at, runs) in self.runs.iter().filter(|(name, ..)| name == queue) {
+            let place = usize::try_from(place(*at)).ok();
+            if let Some(step) = place.and_then(|place| steps.get_mut(place)) {
+                *step = *runs;
+            }
+        }
+        steps
+    }
+}
+
+/// Counts the runs that ended in each queue from `from` until `to`, on a sync connection. Steps are those of [`timeline`].
+///
+/// # Errors
+/// Errors of the database.
+pub fn activity<C: LoadConnection<Backend = Pg>>(
+    conn: &mut C,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+    step: Duration,
+) -> Result<Activity, Error> {
+    let grid = Grid::new(from, to, step, Utc::now());
+    let runs = RunQueryDsl::load(grid.activity_statement(), conn).map_err(explain)?;
+    Ok(grid.activity(runs))
+}
+
+/// Counts the runs that ended in each queue from `from` until `to`, on an async connection.
+///
+/// # Errors
+/// Errors of the database.
+pub async fn activity_async<C: AsyncConnectionCore<Backend = Pg>>(
+    conn: &mut C,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+    step: Duration,
+) -> Result<Activity, Error> {
+    let grid = Grid::new(from, to, step, Utc::now());
+    let runs = diesel_async::RunQueryDsl::load(grid.activity_statement(), conn)
+        .await
+        .map_err(explain)?;
+    Ok(grid.activity(runs))
+}
+
 /// Steps in whole seconds since 1970, so that they stay where they are from one request to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Grid {
@@ -168,6 +230,23 @@ impl Grid {
             step: Span(self.length()),
             queue: scope.queue.as_deref(),
             kind: scope.kind.as_deref(),
+        }
+    }
+
+    fn activity_statement(self) -> ActivityStatement {
+        ActivityStatement {
+            from: time(self.from),
+            to: time(self.to),
+            step: Span(self.length()),
+        }
+    }
+
+    fn activity(self, runs: Vec<(String, DateTime<Utc>, i64)>) -> Activity {
+        Activity {
+            from: time(self.from),
+            to: time(self.to),
+            step: self.length(),
+            runs,
         }
     }
 
