@@ -3,12 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod access;
+mod api;
 mod figures;
 mod living;
 mod mounting;
+mod operations;
 
 use pgqueue_suite::site;
-mod api;
-mod mounting;
-mod operations;
-mod site;
