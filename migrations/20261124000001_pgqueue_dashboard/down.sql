@@ -1,4 +1,5 @@
--- Drops the cause of death from the jobs of the current schema, and what is left of it if parts are gone.
+-- Drops causes of death, durable operations and the trash of the current schema, and what is left of them if parts are gone:
+-- what is in the trash is lost for good.
 -- Every name carries its schema: a search_path that goes on to another queue must not lose that one's.
 DO $migration$
 DECLARE
@@ -14,6 +15,7 @@ BEGIN
         RETURN;
     END IF;
     EXECUTE format($ddl$
+        DROP TABLE IF EXISTS %1$I.pgqueue_bulk_operations, %1$I.pgqueue_trash;
         DROP TRIGGER IF EXISTS pgqueue_jobs_died_on_insert ON %1$I.pgqueue_jobs;
         DROP TRIGGER IF EXISTS pgqueue_jobs_died_on_update ON %1$I.pgqueue_jobs;
         DROP FUNCTION IF EXISTS %1$I.pgqueue_jobs_died();

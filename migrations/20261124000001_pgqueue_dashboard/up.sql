@@ -1,4 +1,5 @@
--- Adds the cause of death to the jobs of the current schema: dead ones are listed and acted on by it.
+-- Adds what operators work with to the current schema: the cause of death of a job, durable operations on many jobs, and
+-- the trash that undoes a purge.
 -- Safe to run twice and from several processes at once: it takes the migration lock, looks into the ledger
 -- and does nothing if this version is there.
 DO $migration$
@@ -89,6 +90,50 @@ BEGIN
 
     CREATE INDEX pgqueue_jobs_cause ON pgqueue_jobs (cause, finished_at, id) WHERE state = 'dead';
 
+    CREATE TABLE pgqueue_bulk_operations (
+        id bigint GENERATED ALWAYS AS IDENTITY,
+        created_at timestamptz NOT NULL DEFAULT now(),
+        finished_at timestamptz,
+        cutoff timestamptz NOT NULL,
+        next_at timestamptz NOT NULL DEFAULT now(),
+        expected bigint NOT NULL,
+        expected_exactly boolean NOT NULL,
+        done bigint NOT NULL DEFAULT 0,
+        requested bigint NOT NULL DEFAULT 0,
+        skipped bigint NOT NULL DEFAULT 0,
+        undone bigint NOT NULL DEFAULT 0,
+        rate integer,
+        canary integer,
+        state text NOT NULL DEFAULT 'running',
+        verb text NOT NULL,
+        actor text NOT NULL,
+        reason text,
+        error text,
+        filter jsonb NOT NULL,
+        place jsonb NOT NULL,
+        skips jsonb NOT NULL DEFAULT '[]',
+        CONSTRAINT pgqueue_bulk_operations_pkey PRIMARY KEY (id),
+        CONSTRAINT pgqueue_bulk_operations_state CHECK (state IN ('running', 'paused', 'undoing', 'finished', 'cancelled', 'failed', 'undone')),
+        CONSTRAINT pgqueue_bulk_operations_verb CHECK (verb IN ('requeue', 'cancel', 'purge', 'run_now')),
+        CONSTRAINT pgqueue_bulk_operations_rate_range CHECK (rate BETWEEN 1 AND 100000)
+    );
+    CREATE INDEX pgqueue_bulk_operations_open ON pgqueue_bulk_operations (next_at, id) WHERE state IN ('running', 'undoing');
+
+    CREATE TABLE pgqueue_trash (
+        operation bigint NOT NULL,
+        id bigint NOT NULL,
+        kept_since timestamptz NOT NULL DEFAULT now(),
+        job jsonb NOT NULL,
+        CONSTRAINT pgqueue_trash_pkey PRIMARY KEY (operation, id)
+    );
+    CREATE INDEX pgqueue_trash_kept ON pgqueue_trash (kept_since);
+
+    COMMENT ON TABLE pgqueue_bulk_operations IS 'pgqueue: actions on many jobs, done in steps; whoever finds one open does its next step';
+    COMMENT ON COLUMN pgqueue_bulk_operations.cutoff IS 'jobs that came to match later are left alone';
+    COMMENT ON COLUMN pgqueue_bulk_operations.place IS 'where the walk over the jobs has come to';
+    COMMENT ON COLUMN pgqueue_bulk_operations.canary IS 'pauses by itself after so many jobs; null: goes on';
+    COMMENT ON COLUMN pgqueue_bulk_operations.skips IS 'the first 1,000 jobs that were left as they are: [[id, reason]]';
+    COMMENT ON TABLE pgqueue_trash IS 'pgqueue: jobs as they were before an operation purged or requeued them, for a day, to undo it';
     COMMENT ON COLUMN pgqueue_jobs.cause IS 'fingerprint of the newest error, set when the job becomes dead';
     COMMENT ON INDEX pgqueue_jobs_cause IS 'dead jobs by cause, for operators';
 

@@ -56,7 +56,7 @@ pub fn causes<C: LoadConnection<Backend = Pg>>(
     conn: &mut C,
     limit: i64,
 ) -> Result<Vec<CauseStats>, Error> {
-    let rows: Vec<CauseRow> = RunQueryDsl::load(statement(limit), conn).map_err(explain)?;
+    let rows: Vec<CauseRow> = RunQueryDsl::load(statement(limit, None), conn).map_err(explain)?;
     Ok(rows.into_iter().map(CauseStats::from).collect())
 }
 
@@ -68,7 +68,7 @@ pub async fn causes_async<C: AsyncConnectionCore<Backend = Pg>>(
     conn: &mut C,
     limit: i64,
 ) -> Result<Vec<CauseStats>, Error> {
-    let rows = diesel_async::RunQueryDsl::load::<CauseRow>(statement(limit), conn).await;
+    let rows = diesel_async::RunQueryDsl::load::<CauseRow>(statement(limit, None), conn).await;
     Ok(rows
         .map_err(explain)?
         .into_iter()
@@ -76,11 +76,42 @@ pub async fn causes_async<C: AsyncConnectionCore<Backend = Pg>>(
         .collect())
 }
 
-fn statement(limit: i64) -> Causes {
+/// Tells of one cause of death, on a sync connection; nothing when no dead job has it.
+///
+/// # Errors
+/// Errors of the database.
+pub fn cause<C: LoadConnection<Backend = Pg>>(
+    conn: &mut C,
+    cause: i64,
+) -> Result<Option<CauseStats>, Error> {
+    let rows = RunQueryDsl::load(statement(1, Some(cause)), conn).map_err(explain)?;
+    Ok(only(cause, rows))
+}
+
+/// Tells of one cause of death, on an async connection; nothing when no dead job has it.
+///
+/// # Errors
+/// Errors of the database.
+pub async fn cause_async<C: AsyncConnectionCore<Backend = Pg>>(
+    conn: &mut C,
+    cause: i64,
+) -> Result<Option<CauseStats>, Error> {
+    let rows = diesel_async::RunQueryDsl::load(statement(1, Some(cause)), conn).await;
+    Ok(only(cause, rows.map_err(explain)?))
+}
+
+fn statement(limit: i64, first: Option<i64>) -> Causes {
     Causes {
         limit: limit.clamp(0, CAUSES_LIMIT),
         count_limit: COUNT_LIMIT,
+        first,
     }
+}
+
+/// The statement begins at the cause asked for, or behind it when that has no dead job.
+fn only(cause: i64, rows: Vec<CauseRow>) -> Option<CauseStats> {
+    let found = rows.into_iter().map(CauseStats::from).next();
+    found.filter(|found| found.cause == cause)
 }
 
 type CauseRow = (

@@ -150,6 +150,54 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    /// Actions on many jobs, done in steps.
+    pgqueue_bulk_operations (id) {
+        /// Identity.
+        id -> BigInt,
+        /// When it was started.
+        created_at -> Timestamptz,
+        /// When it was done, cancelled, or had failed.
+        finished_at -> Nullable<Timestamptz>,
+        /// Jobs that came to match later are left alone.
+        cutoff -> Timestamptz,
+        /// Not before: the next step.
+        next_at -> Timestamptz,
+        /// How many jobs matched at the preview.
+        expected -> BigInt,
+        /// Whether those were all.
+        expected_exactly -> Bool,
+        /// Jobs that changed.
+        done -> BigInt,
+        /// Running jobs that were asked to stop.
+        requested -> BigInt,
+        /// Jobs that were left as they are.
+        skipped -> BigInt,
+        /// Jobs that an undo has put back.
+        undone -> BigInt,
+        /// Most jobs a second.
+        rate -> Nullable<Integer>,
+        /// Pauses by itself after so many jobs.
+        canary -> Nullable<Integer>,
+        /// `running`, `paused`, `undoing`, `finished`, `cancelled`, `failed` or `undone`.
+        state -> Text,
+        /// `requeue`, `cancel`, `purge` or `run_now`.
+        verb -> Text,
+        /// Who started it.
+        actor -> Text,
+        /// Why.
+        reason -> Nullable<Text>,
+        /// What the database refused.
+        error -> Nullable<Text>,
+        /// Which jobs.
+        filter -> Jsonb,
+        /// Where the walk has come to.
+        place -> Jsonb,
+        /// The first 1,000 that were left as they are, each with why.
+        skips -> Jsonb,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     pgqueue_jobs,
     pgqueue_workers,

@@ -439,7 +439,7 @@ pub(crate) mod drain {
 }
 statement! {
     /// Tells of the causes of death. Relies on index `pgqueue_jobs_cause`.
-    Causes, "causes.sql", planned_each_time, (limit: i64 => BigInt, count_limit: i64 => BigInt) -> CauseStatsRow
+    Causes, "causes.sql", planned_each_time, (limit: i64 => BigInt, count_limit: i64 => BigInt, first: Option<i64> => Nullable<BigInt>) -> CauseStatsRow
 }
 
 /// The columns of [`CauseStats`](crate::stats::CauseStats).
@@ -531,4 +531,19 @@ statement! {
 statement! {
     /// Tells how much of our identities is used up.
     HealthIds, "health_ids.sql", planned_each_time, () -> Jsonb
+}
+
+statement! {
+    /// Puts purged jobs back. Relies on the primary key of `pgqueue_trash`.
+    UndoPurge, "undo_purge.sql", planned_each_time, (operation: i64 => BigInt, limit: i64 => BigInt) -> (BigInt, BigInt)
+}
+
+statement! {
+    /// Puts requeued jobs back to what they were. Relies on primary keys.
+    UndoRequeue, "undo_requeue.sql", planned_each_time, (operation: i64 => BigInt, limit: i64 => BigInt) -> (BigInt, BigInt)
+}
+
+statement! {
+    /// Deletes what has been in the trash for too long. Relies on index `pgqueue_trash_kept`.
+    EmptyTrash, "empty_trash.sql", (retention: Span => Interval, limit: i64 => BigInt) -> BigInt
 }

@@ -74,7 +74,7 @@ fn write_queues(text: &mut Text, queues: &[QueueStats]) {
         "Jobs by queue and state, counted up to 10000; see pgqueue_jobs_exact.",
     );
     each_count(queues, |labels, count, _| {
-        text.line("pgqueue_jobs", labels, count)
+        text.line("pgqueue_jobs", labels, count);
     });
     text.head(
         "pgqueue_jobs_exact",

@@ -52,6 +52,7 @@ mod shared;
 mod show;
 mod span;
 mod suggestions;
+mod trend;
 mod visit;
 
 pub use access::{Access, CheckAccess, Denied, Permissions};

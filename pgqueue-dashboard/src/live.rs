@@ -13,7 +13,8 @@ use diesel_async::AsyncPgConnection;
 use futures_util::FutureExt as _;
 use futures_util::stream;
 use pgqueue_core::stats::{
-    self, Activity, Count, Estimate, KindStats, OldestWaiting, QueueStats, Scope, Timeline,
+    self, Activity, CauseStats, Count, Estimate, KindStats, OldestWaiting, QueueStats, Scope,
+    Timeline,
 };
 use pgqueue_core::workers::{self, WorkerStats};
 use pgqueue_core::{Error, JobState};
@@ -22,6 +23,7 @@ use tokio::sync::{Mutex, watch};
 use crate::cached::Cached;
 use crate::database::Database;
 use crate::problem::Problem;
+use crate::shared;
 use crate::span::Span;
 use crate::visit::Visit;
 
@@ -29,6 +31,10 @@ use crate::visit::Visit;
 const FRESH: Duration = Duration::from_millis(900);
 /// How old what is shown beside other pages may be.
 const PEEK: Duration = Duration::from_secs(30);
+/// How long the causes of death are good for; they cost more.
+const CAUSES_FRESH: Duration = Duration::from_secs(2);
+/// Most causes that are read at once.
+pub(crate) const CAUSES: usize = 500;
 /// Most streams at once; further browsers poll.
 const STREAMS: usize = 64;
 /// A stream ends after so long, and the browser opens it again.
@@ -81,6 +87,7 @@ struct Shared {
     timelines: Cached<(Span, Scope), Timeline>,
     kinds: Cached<Span, Vec<KindStats>>,
     counts: Cached<JobState, i64>,
+    causes: shared::Shared<Vec<CauseStats>>,
     streams: AtomicUsize,
     ends: watch::Sender<bool>,
     listens: AtomicBool,
@@ -100,6 +107,7 @@ impl Live {
             timelines: Cached::default(),
             kinds: Cached::default(),
             counts: Cached::default(),
+            causes: shared::Shared::new(CAUSES_FRESH),
             streams: AtomicUsize::new(0),
             ends: watch::channel(false).0,
             listens: AtomicBool::new(false),
@@ -175,6 +183,16 @@ impl Live {
             .database
             .read(move |conn| stats::count_state_async(conn, state).boxed());
         Ok(*self.0.counts.get(state, COUNT_FRESH, read).await?)
+    }
+
+    /// Gives the causes of death, the one seen last first, as of at most two seconds ago.
+    pub(crate) async fn causes(&self) -> Result<Arc<Vec<CauseStats>>, Problem> {
+        let limit = i64::try_from(CAUSES).unwrap_or(i64::MAX);
+        let read = || {
+            let database = &self.0.database;
+            database.read(move |conn| stats::causes_async(conn, limit).boxed())
+        };
+        self.0.causes.get(read).await
     }
 
     /// Ends the streams when the process is asked to end: a server that waits for its connections would wait for them.

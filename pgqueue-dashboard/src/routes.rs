@@ -89,6 +89,8 @@ routes! {
     get "/kinds" VIEW pages::kinds::list;
     get "/kinds/{kind:.+}" VIEW pages::kinds::moved;
     get "/kind" VIEW pages::kinds::show;
+    get "/dead" VIEW pages::dead::inbox;
+    get "/dead/{cause}" VIEW pages::dead::cause;
     get "/settings" VIEW pages::settings::show;
     post "/settings" VIEW pages::settings::save;
     get "/events" VIEW live::events;

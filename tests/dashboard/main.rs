@@ -4,6 +4,7 @@
 
 mod access;
 mod api;
+mod dead;
 mod figures;
 mod living;
 mod mounting;

@@ -85,13 +85,14 @@ fn cases() -> Vec<Case> {
         // only the host could forbid; autovacuum corrects them within a minute.
         case("queue_stats", Host, "10000", 1, 60_000),
         // The load is made without triggers: its dead jobs have no cause until `meter` reads them. One look at the index.
-        case("causes", Host, "50, 10000", 0, 100),
+        case("causes", Host, "50, 10000, NULL", 0, 100),
         case("oldest_waiting", Host, "10", 10, 500),
         case("estimates", Host, "", 5, 500),
         case("workers", Host, "500, 1000, NULL", 1, 200),
         case("worker_jobs", Host, "1, 50", 50, 200),
         // Each of 15,000 dead jobs three times by index alone: in all, in the last day, in the trend.
-        case("causes", Host, "50, 10000", 3, 60_000),
+        case("causes", Host, "50, 10000, NULL", 3, 60_000),
+        case("causes", Host, "1, 10000, 2", 1, 20_000),
         case(
             "enqueue",
             Host,

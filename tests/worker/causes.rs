@@ -93,3 +93,35 @@ fn a_job_that_dies_without_an_error_has_a_cause_and_the_time_of_its_death() {
     assert_eq!((causes[0].first_seen, causes[0].last_seen), (died, died));
     assert_eq!(causes[0].last_day.at_least, 0);
 }
+
+#[test]
+fn one_cause_is_told_of_alone_and_one_that_nobody_died_of_is_not() {
+    let db = TestDatabase::migrated();
+    die(&db, &["refused 1", "refused 2", "closed"]);
+    let refused = db.jobs()[0].cause.unwrap();
+
+    let found = stats::cause(&mut db.sync(), refused).unwrap().unwrap();
+
+    assert_eq!((found.cause, found.jobs.at_least), (refused, 2));
+    assert_eq!(stats::cause(&mut db.sync(), refused - 1).unwrap(), None);
+}
+
+#[test]
+fn jobs_of_a_rare_cause_are_listed_however_many_others_died_later() {
+    let db = TestDatabase::migrated();
+    die(&db, &["the rare one"]);
+    let rare = db.jobs()[0].cause.unwrap();
+    db.execute("UPDATE pgqueue_jobs SET finished_at = now() - interval '1 day'");
+    db.execute(
+        "INSERT INTO pgqueue_jobs (kind, payload, state, finished_at, cause)
+         SELECT 'email', '{}', 'dead', now(), 1 FROM generate_series(1, 12000)",
+    );
+
+    let dead = Filter::new().state(pgqueue_core::JobState::Dead);
+    let page = admin::find(dead.cause(rare))
+        .size(25)
+        .run(&mut db.sync())
+        .unwrap();
+
+    assert_eq!((page.jobs.len(), page.stopped), (1, None));
+}

@@ -14,6 +14,7 @@ mod context;
 mod deadline;
 mod kit;
 mod operating;
+mod operations;
 mod outcomes;
 mod robustness;
 mod running;

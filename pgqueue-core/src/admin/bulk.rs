@@ -8,7 +8,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel_async::AsyncConnectionCore;
 
-use super::step::{Course, Place, Step, Stride};
+use super::step::{BATCH, Course, Place, Step, Stride};
 use super::verb::Verb;
 use super::{Done, Filter, SkipReason, Skipped, Who};
 use crate::error::{Error, ErrorKind};
@@ -43,9 +43,9 @@ pub fn run_now(filter: impl Into<Filter>) -> Action {
 #[derive(Debug, Clone)]
 #[must_use = "nothing happens until it runs"]
 pub struct Action {
-    verb: Verb,
-    filter: Filter,
-    who: Who,
+    pub(super) verb: Verb,
+    pub(super) filter: Filter,
+    pub(super) who: Who,
 }
 
 impl Action {
@@ -58,6 +58,27 @@ impl Action {
     }
 
     says_who!();
+
+    /// Refuses a filter that cannot be, or that leaves the action no state.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.filter.check()?;
+        if !self.filter.allows_one_of(self.verb.states()) {
+            let state = self.filter.state.map_or("", JobState::name);
+            let allowed: Vec<&str> = self
+                .verb
+                .states()
+                .iter()
+                .map(|state| state.name())
+                .collect();
+            let message = format!(
+                "{} is not for {state} jobs: only for {}",
+                self.verb.name(),
+                allowed.join(", ")
+            );
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        Ok(())
+    }
 
     /// Acts, on a sync connection.
     ///
@@ -112,22 +133,7 @@ struct Walk {
 
 impl Walk {
     fn new(action: Action) -> Result<Self, Error> {
-        action.filter.check()?;
-        if !action.filter.allows_one_of(action.verb.states()) {
-            let state = action.filter.state.map_or("", JobState::name);
-            let allowed: Vec<&str> = action
-                .verb
-                .states()
-                .iter()
-                .map(|state| state.name())
-                .collect();
-            let message = format!(
-                "{} is not for {state} jobs: only for {}",
-                action.verb.name(),
-                allowed.join(", ")
-            );
-            return Err(Error::new(ErrorKind::Invalid, message));
-        }
+        action.check()?;
         Ok(Self {
             courses: action.verb.courses(&action.filter).into(),
             action,
@@ -147,6 +153,8 @@ impl Walk {
             who: self.action.who.clone(),
             after: self.after.clone(),
             cutoff: self.cutoff,
+            batch: BATCH,
+            operation: None,
         })
     }
 
@@ -165,7 +173,10 @@ impl Walk {
         if self.action.filter.ids.is_some() {
             self.answered.extend(&stride.ids);
         }
-        self.after = self.courses.front().and_then(|course| stride.next(*course));
+        self.after = self
+            .courses
+            .front()
+            .and_then(|course| stride.next(*course, BATCH));
         if self.after.is_none() {
             self.courses.pop_front();
         }

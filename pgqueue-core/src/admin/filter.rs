@@ -228,6 +228,9 @@ impl Filter {
     pub(super) fn is_walk_alone(&self, order: Order) -> bool {
         let mut rest = self.clone();
         rest.state = None;
+        if order == Order::Ended(JobState::Dead) {
+            rest.cause = None;
+        }
         match order {
             Order::Ended(_) => (rest.finished_after, rest.finished_before) = (None, None),
             Order::Pending => rest.queue = None,

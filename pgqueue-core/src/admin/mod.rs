@@ -42,6 +42,7 @@ mod cursor;
 mod edit;
 mod filter;
 mod find;
+mod operation;
 mod queue;
 mod record;
 mod search;
@@ -55,6 +56,10 @@ pub use cursor::Cursor;
 pub use edit::{Edit, Edited, JobAction, SECRET_WORDS, clone, edit, reveal};
 pub use filter::Filter;
 pub use find::{Find, Page, Stopped, Summary, find};
+pub use operation::{
+    Control, Operation, Plan, Preview, UNDO_LIMIT, advance_async, control_async, due_async,
+    fail_async, operation_async, operations_async,
+};
 pub use queue::{QueueAction, pause, resume};
 pub use record::{Deed, Failure, Record, deeds, deeds_async, job, job_async};
 pub use why::{Reason, why, why_async};

@@ -9,6 +9,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{Array, BigInt, Jsonb, Nullable, SmallInt, Text, Timestamptz};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Who;
@@ -16,8 +17,8 @@ use super::filter::{Filter, push};
 use super::verb::Verb;
 use crate::state::JobState;
 
-/// Jobs that a statement changes: its locks last tens of milliseconds.
-const BATCH: i64 = 500;
+/// Most jobs that a statement changes: its locks last tens of milliseconds.
+pub(super) const BATCH: i64 = 500;
 /// Jobs that a statement looks at: some ten milliseconds from memory.
 const WINDOW: i64 = 5_000;
 
@@ -63,7 +64,7 @@ impl Course {
 }
 
 /// Where a walk has come to. Which fields matter, its course says.
-#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Serialize, Deserialize)]
 pub(super) struct Place {
     queue: String,
     priority: i16,
@@ -87,9 +88,9 @@ pub(super) struct Stride {
 
 impl Stride {
     /// Gives where the next statement of the course begins, if it goes on.
-    pub(super) fn next(self, course: Course) -> Option<Place> {
+    pub(super) fn next(self, course: Course, batch: i64) -> Option<Place> {
         let has_more = course != Course::Running && self.visited >= WINDOW;
-        self.last.filter(|_| has_more || self.matched >= BATCH)
+        self.last.filter(|_| has_more || self.matched >= batch)
     }
 }
 
@@ -104,6 +105,10 @@ pub(super) struct Step {
     pub(super) after: Option<Place>,
     /// The time of the first statement: what came later is not swept in.
     pub(super) cutoff: Option<DateTime<Utc>>,
+    /// Most jobs to change.
+    pub(super) batch: i64,
+    /// The operation that can be undone: jobs are kept as they were.
+    pub(super) operation: Option<i64>,
 }
 
 impl QueryId for Step {
@@ -135,12 +140,16 @@ impl QueryFragment<Pg> for Step {
         );
         self.push_order("v", "", &mut out);
         // ARRAY(…) rather than a join: no plan of it reads the table. The state again: the row may have moved on.
+        out.push_sql(" LIMIT ");
+        out.push_bind_param::<BigInt, _>(&self.batch)?;
         out.push_sql(
-            " LIMIT 500), chosen AS MATERIALIZED (SELECT j.id FROM pgqueue_jobs AS j \
+            "), chosen AS MATERIALIZED (SELECT j.id FROM pgqueue_jobs AS j \
              WHERE j.id = ANY (ARRAY(SELECT matched.id FROM matched)) AND ",
         );
         self.push_moment(&mut out);
-        out.push_sql(" FOR UPDATE SKIP LOCKED), changed AS MATERIALIZED (");
+        out.push_sql(" FOR UPDATE SKIP LOCKED), ");
+        self.push_trash(&mut out)?;
+        out.push_sql("changed AS MATERIALIZED (");
         out.push_sql(self.verb.statement());
         out.push_sql("), audit AS (");
         self.push_audit(&mut out)?;
@@ -150,8 +159,10 @@ impl QueryFragment<Pg> for Step {
              ARRAY(SELECT d.answer FROM chosen AS c LEFT JOIN changed AS d USING (id) ORDER BY c.id), \
              last.queue, last.priority, last.at, last.id \
              FROM (VALUES (1)) AS one LEFT JOIN (SELECT v.* FROM visited AS v \
-             WHERE (SELECT count(*) FROM matched) < 500 OR v.id IN (SELECT matched.id FROM matched) ORDER BY ",
+             WHERE (SELECT count(*) FROM matched) < ",
         );
+        out.push_bind_param::<BigInt, _>(&self.batch)?;
+        out.push_sql(" OR v.id IN (SELECT matched.id FROM matched) ORDER BY ");
         self.push_order("v", " DESC", &mut out);
         out.push_sql(" LIMIT 1) AS last ON true");
         Ok(())
@@ -181,6 +192,8 @@ impl Step {
                 push::<Text, _>(" AND j.queue = ", self.filter.queue.as_ref(), "", out)?;
             }
             Course::Ended(_) => {
+                // With a cause, the index of causes has the same order within it.
+                push::<BigInt, _>(" AND j.cause = ", self.filter.cause.as_ref(), "", out)?;
                 let finished = self.filter.finished_before.as_ref();
                 push::<Timestamptz, _>(" AND j.finished_at < ", finished, "", out)?;
                 let after = self.filter.finished_after.as_ref();
@@ -195,6 +208,21 @@ impl Step {
             out.push_sql(" ORDER BY ");
             self.push_order("j", "", out);
             out.push_sql(" LIMIT 5000");
+        }
+        Ok(())
+    }
+
+    /// Keeps the chosen jobs as they were. Both parts of the statement see the rows as they were at its start.
+    fn push_trash<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        if let Some(operation) = &self.operation
+            && matches!(self.verb, Verb::Purge | Verb::Requeue)
+        {
+            out.push_sql("trash AS (INSERT INTO pgqueue_trash (operation, id, job) SELECT ");
+            out.push_bind_param::<BigInt, _>(operation)?;
+            out.push_sql(
+                ", j.id, to_jsonb(j) FROM pgqueue_jobs AS j \
+                 WHERE j.id = ANY (ARRAY(SELECT chosen.id FROM chosen))), ",
+            );
         }
         Ok(())
     }
@@ -279,4 +307,69 @@ fn push_cutoff<'b>(
     out.push_bind_param::<Nullable<Timestamptz>, _>(cutoff)?;
     out.push_sql(", now())");
     Ok(())
+}
+
+/// Looks where a [`Step`] would act, and changes nothing: so many visited, so many that fit, the first of them, and how many
+/// of the first 500 have a unique key that is taken by now.
+#[derive(Debug)]
+pub(super) struct Peek(pub(super) Step);
+
+/// What a [`Peek`] saw.
+#[derive(Debug, Queryable)]
+pub(super) struct Seen {
+    pub(super) now: DateTime<Utc>,
+    visited: i64,
+    pub(super) fits: i64,
+    pub(super) first: Vec<i64>,
+    pub(super) conflicts: i64,
+    last: Option<Place>,
+}
+
+impl Seen {
+    /// Gives where the next look of the course begins, if it goes on.
+    pub(super) fn next(self, course: Course) -> Option<Place> {
+        self.last
+            .filter(|_| course != Course::Running && self.visited >= WINDOW)
+    }
+}
+
+impl QueryId for Peek {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false; // its text depends on the conditions
+}
+
+impl Query for Peek {
+    type SqlType = (
+        Timestamptz,
+        BigInt,
+        BigInt,
+        Array<BigInt>,
+        BigInt,
+        Nullable<(Text, SmallInt, Timestamptz, BigInt)>,
+    );
+}
+
+impl<C> RunQueryDsl<C> for Peek {}
+
+impl QueryFragment<Pg> for Peek {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.unsafe_to_cache_prepared();
+        out.push_sql("WITH visited AS MATERIALIZED (");
+        self.0.push_visited(&mut out)?;
+        out.push_sql(
+            "), fitting AS MATERIALIZED (SELECT v.id FROM visited AS v WHERE v.fits ORDER BY ",
+        );
+        self.0.push_order("v", "", &mut out);
+        out.push_sql(
+            " LIMIT 500) SELECT now(), (SELECT count(*) FROM visited), (SELECT count(*) FROM visited AS v WHERE v.fits), \
+             ARRAY(SELECT f.id FROM fitting AS f LIMIT 5), (SELECT count(*) FROM pgqueue_jobs AS j \
+             WHERE j.id = ANY (ARRAY(SELECT f.id FROM fitting AS f)) AND j.unique_key IS NOT NULL AND EXISTS (\
+             SELECT FROM pgqueue_jobs AS o WHERE o.queue = j.queue AND o.unique_key = j.unique_key \
+             AND o.state IN ('pending', 'running') AND o.id <> j.id)), last.queue, last.priority, last.at, last.id \
+             FROM (VALUES (1)) AS one LEFT JOIN (SELECT v.* FROM visited AS v ORDER BY ",
+        );
+        self.0.push_order("v", " DESC", &mut out);
+        out.push_sql(" LIMIT 1) AS last ON true");
+        Ok(())
+    }
 }

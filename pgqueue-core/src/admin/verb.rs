@@ -22,6 +22,12 @@ impl Verb {
         }
     }
 
+    /// Reads a name that [`name`](Self::name) gave.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        let all = [Self::Requeue, Self::Cancel, Self::Purge, Self::RunNow];
+        all.into_iter().find(|verb| verb.name() == name)
+    }
+
     /// The states that it is for when the filter names none.
     pub(super) fn usual_states(self) -> &'static [JobState] {
         match self {

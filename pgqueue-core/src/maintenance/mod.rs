@@ -1,10 +1,11 @@
 //! What any worker does for all: [`rescue`] of jobs whose worker died, [`prune`] of what retention has let go,
-//! [`fold`] of old statistics. One duty a file, all of one shape: settings, `run_once` that answers what it did, and its
+//! [`fold`] of old statistics, [`trash`] that is a day old. One duty a file, all of one shape: settings, `run_once` that answers what it did, and its
 //! own interval. There is no leader: each duty is safe when several workers do it at once.
 
 mod fold;
 mod prune;
 mod rescue;
+mod trash;
 
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use fold::Fold;
 use prune::Prune;
 use rescue::Rescue;
 pub(crate) use rescue::Taken;
+use trash::Trash;
 
 /// Settings of all duties.
 pub(crate) struct Duties {
@@ -51,7 +53,8 @@ pub(crate) async fn maintain(
         retention: duties.stats_retention,
     };
     // At once: a process that never gets old enough for its first turn does its part, too.
-    let (mut prune_at, mut fold_at) = (Instant::now(), Instant::now());
+    let (mut prune_at, mut fold_at, mut trash_at) =
+        (Instant::now(), Instant::now(), Instant::now());
     while duties.shutdown.is_running() {
         if let Some(judge) = judge()
             && let Some(rescued) = report("rescue", rescue.run_once(&mut link, judge).await)
@@ -73,6 +76,11 @@ pub(crate) async fn maintain(
         if fold_at <= Instant::now() {
             report("fold", fold.run_once(&mut link).await);
             fold_at = Instant::now() + fold::INTERVAL;
+        }
+        if trash_at <= Instant::now() {
+            let emptied = Trash.run_once(&mut link, &duties.shutdown, duties.interval);
+            report("trash", emptied.await);
+            trash_at = Instant::now() + trash::INTERVAL;
         }
         // Apart by chance: workers that started together do not look together.
         let wait = duties.interval.mul_f64(0.8 + fastrand::f64() / 5.0);

@@ -1,9 +1,16 @@
 -- Tells of each cause of death how many jobs it has, since when, and one of them, by skipping from cause to cause.
 -- $1 most causes bigint
 -- $2 where counts stop bigint
+-- $3 the first cause, or null for all of them bigint
 -- uses index pgqueue_jobs_cause, then the primary key
 WITH RECURSIVE skipped(cause, place) AS (
-    SELECT (SELECT j.cause FROM pgqueue_jobs AS j WHERE j.state = 'dead' AND j.cause IS NOT NULL ORDER BY j.cause LIMIT 1), 1
+    SELECT (
+        SELECT j.cause
+        FROM pgqueue_jobs AS j
+        WHERE j.state = 'dead' AND j.cause >= coalesce($3::bigint, '-9223372036854775808')
+        ORDER BY j.cause
+        LIMIT 1
+    ), 1
     UNION ALL
     SELECT (
         SELECT j.cause

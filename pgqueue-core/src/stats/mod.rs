@@ -24,7 +24,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel_async::AsyncConnectionCore;
 
-pub use crate::causes::{CauseStats, causes, causes_async};
+pub use crate::causes::{CauseStats, cause, cause_async, causes, causes_async};
 mod histogram;
 mod now;
 mod timeline;
@@ -47,7 +47,7 @@ use crate::sql::{KindStats as KindStatement, QueueStats as QueueStatement};
 pub(crate) const COUNT_LIMIT: i64 = 10_000;
 
 /// A count that stopped at a limit, or did not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Count {
     /// What was counted.
     pub at_least: i64,
