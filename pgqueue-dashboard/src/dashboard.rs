@@ -11,6 +11,7 @@ use crate::access::{CheckAccess, Permissions, Policy};
 use crate::assets::Assets;
 use crate::basic::{Basic, PasswordHash};
 use crate::database::Database;
+use crate::executor::Executor;
 use crate::json::Redaction;
 use crate::live::Live;
 use crate::operations::Operations;
@@ -40,6 +41,7 @@ pub(crate) struct Inner {
     pub(crate) database: Database,
     pub(crate) live: Live,
     pub(crate) operations: Operations,
+    pub(crate) executor: Executor,
     pub(crate) assets: Assets,
     pub(crate) hidden_words: Vec<String>,
     pub(crate) redaction: Redaction,
@@ -241,6 +243,7 @@ impl DashboardBuilder {
                 environment: self.environment,
                 live: Live::new(database.clone()),
                 operations: Operations::new(),
+                executor: Executor::start(&database, self.read_only),
                 database,
                 assets: Assets::new(),
                 redaction: Redaction::new(&self.hidden_words),

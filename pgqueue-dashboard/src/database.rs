@@ -37,6 +37,16 @@ const SESSION: &str = "\
 pub(crate) type Work<T> =
     Box<dyn for<'c> FnOnce(&'c mut AsyncPgConnection) -> BoxFuture<'c, Result<T, Error>> + Send>;
 
+/// The connections without a say in how long they live.
+#[derive(Clone)]
+pub(crate) struct WeakDatabase(std::sync::Weak<Shared>);
+
+impl WeakDatabase {
+    pub(crate) fn upgrade(&self) -> Option<Database> {
+        self.0.upgrade().map(Database)
+    }
+}
+
 /// The connections; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Database(Arc<Shared>);
@@ -122,6 +132,10 @@ impl Database {
     pub(crate) fn connections(&self) -> (usize, usize) {
         let free = self.0.slots.available_permits();
         (CONNECTIONS - free, CONNECTIONS)
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakDatabase {
+        WeakDatabase(Arc::downgrade(&self.0))
     }
 
     /// Starts something that lives as long as the dashboard.

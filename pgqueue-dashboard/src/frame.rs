@@ -184,8 +184,8 @@ impl Frame {
 
     /// Writes a count with separators: `12 345`.
     #[expect(clippy::unused_self, reason = "templates reach it through the frame")]
-    pub(crate) fn count(&self, count: &i64) -> String {
-        show::count(*count)
+    pub(crate) fn count(&self, count: impl std::borrow::Borrow<i64>) -> String {
+        show::count(*count.borrow())
     }
 
     pub(crate) fn zone(&self) -> FixedOffset {

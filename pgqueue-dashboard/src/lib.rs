@@ -34,6 +34,7 @@ mod checks;
 mod cookies;
 mod dashboard;
 mod database;
+mod executor;
 mod filter;
 mod frame;
 mod guard;

@@ -22,7 +22,7 @@ struct Bill {
     sequential_scans: i64,
 }
 
-fn count(conn: &mut PgConnection, column: &str) -> i64 {
+pub(super) fn count(conn: &mut PgConnection, column: &str) -> i64 {
     let count = format!(
         "(SELECT {column} FROM pg_stat_xact_user_tables WHERE relid = 'pgqueue_jobs'::regclass)"
     );

@@ -12,6 +12,7 @@
 
 mod actions;
 mod claim;
+mod lists;
 mod load;
 mod meter;
 mod statements;

@@ -12,6 +12,7 @@ mod concurrency;
 mod connecting;
 mod context;
 mod deadline;
+mod finding;
 mod kit;
 mod operating;
 mod operations;

@@ -69,6 +69,17 @@ impl Plan {
         }
     }
 
+    /// Keeps to a preview of which only its time and count are left.
+    #[must_use]
+    pub fn since(cutoff: DateTime<Utc>, jobs: Count) -> Self {
+        Self::of(Preview {
+            cutoff,
+            jobs,
+            sample: Vec::new(),
+            conflicts: 0,
+        })
+    }
+
     /// Bounds the jobs a second.
     #[must_use]
     pub fn rate(mut self, rate: Option<i32>) -> Self {

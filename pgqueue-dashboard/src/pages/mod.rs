@@ -1,6 +1,7 @@
 //! The pages, one file each: the handler, and what its template shows.
 
 pub(crate) mod audit;
+pub(crate) mod bulk;
 pub(crate) mod dead;
 pub(crate) mod error;
 pub(crate) mod job;

@@ -1,0 +1,221 @@
+//! Actions on all that match: preview, durable operation, progress, undo.
+
+use pgqueue_core::JobState;
+use pgqueue_dashboard::{DashboardBuilder, Permissions};
+use pgqueue_suite::wait_until;
+use reqwest::StatusCode;
+
+use crate::site::{Answer, Site};
+
+/// Takes the hidden fields of a preview's form, as a browser would.
+fn fields(page: &Answer) -> Vec<(String, String)> {
+    page.text
+        .split("<input type=\"hidden\" name=\"")
+        .skip(1)
+        .map(|rest| {
+            let (name, rest) = rest.split_once("\" value=\"").unwrap();
+            (name.to_owned(), rest.split_once('"').unwrap().0.to_owned())
+        })
+        .collect()
+}
+
+async fn order(site: &Site, verb: &str, filter: &str, more: &[(&str, &str)]) -> Answer {
+    let page = site
+        .get(&format!("/bulk/preview?action={verb}&filter={filter}"))
+        .await;
+    assert_eq!(page.status, StatusCode::OK, "{}", page.text);
+    let fields = fields(&page);
+    let mut form: Vec<(&str, &str)> = fields
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    form.extend(more);
+    site.post(&format!("/bulk/{verb}"), &form).await
+}
+
+async fn finished(site: &Site, path: &str, state: &str) {
+    wait_until(&format!("{path} is {state}"), async || {
+        site.get(path)
+            .await
+            .text
+            .contains(&format!("\">{state}</span>"))
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn a_cause_is_requeued_in_three_clicks_from_the_overview() {
+    let site = Site::seeded().await;
+    let cause = site.database.number("SELECT cause FROM pgqueue_jobs WHERE state = 'dead' AND kind = 'notify_warehouse' ORDER BY id LIMIT 1");
+    let dead = site.database.number(&format!(
+        "SELECT count(*) FROM pgqueue_jobs WHERE cause = {cause} AND state = 'dead'"
+    ));
+
+    assert!(
+        site.get("/").await.text.contains("href=\"/dead\""),
+        "the first click"
+    );
+    let link = format!("/bulk/preview?action=requeue&#38;filter=state%3Adead+cause%3A{cause}");
+    assert!(
+        site.get("/dead").await.text.contains(&link),
+        "the second click"
+    );
+    let started = order(
+        &site,
+        "requeue",
+        &format!("state:dead+cause:{cause}"),
+        &[("reason", "the warehouse is back")],
+    )
+    .await;
+
+    assert_eq!(started.status, StatusCode::SEE_OTHER, "{}", started.text);
+    finished(&site, started.location(), "finished").await;
+    let requeued = site.database.number("SELECT sum(jobs) FROM pgqueue_audit WHERE action = 'requeue' AND reason = 'the warehouse is back' AND details ? 'operation'");
+    assert_eq!(requeued, dead);
+    assert_eq!(
+        site.database.number(&format!(
+            "SELECT count(*) FROM pgqueue_jobs WHERE state = 'dead' AND cause = {cause}"
+        )),
+        0
+    );
+}
+
+#[actix_web::test]
+async fn a_purge_asks_for_the_number_and_can_be_undone() {
+    let site = Site::seeded().await;
+    let before = site.database.count(JobState::Dead);
+    assert!(before > 100);
+
+    let refused = order(&site, "purge", "state:dead", &[("typed", "1")]).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(site.database.count(JobState::Dead), before);
+    let started = order(
+        &site,
+        "purge",
+        "state:dead",
+        &[("typed", &before.to_string())],
+    )
+    .await;
+    let path = started.location().to_owned();
+    finished(&site, &path, "finished").await;
+    assert_eq!(site.database.count(JobState::Dead), 0);
+
+    let undone = site.post(&format!("{path}/undo"), &[]).await;
+    assert_eq!(undone.status, StatusCode::SEE_OTHER);
+    finished(&site, &path, "undone").await;
+    assert_eq!(site.database.count(JobState::Dead), before);
+    assert_eq!(
+        site.post(&format!("{path}/undo"), &[]).await.status,
+        StatusCode::CONFLICT
+    );
+}
+
+#[actix_web::test]
+async fn another_dashboard_goes_on_with_an_operation_whose_dashboard_has_gone() {
+    let site = Site::seeded().await;
+    let dead = site.database.count(JobState::Dead);
+    // As a dashboard leaves it that is killed after its first step.
+    site.database.execute(
+        "INSERT INTO pgqueue_bulk_operations (cutoff, expected, expected_exactly, rate, verb, actor, filter, place)
+         VALUES (now(), 1, true, NULL, 'requeue', 'gone', '{}', '{\"course\": 0, \"after\": null}')",
+    );
+
+    finished(&site, "/bulk/1", "finished").await;
+
+    let answered = site
+        .database
+        .number("SELECT done + skipped FROM pgqueue_bulk_operations");
+    assert_eq!(answered, dead);
+    assert_eq!(
+        site.database
+            .number("SELECT sum(jobs) FROM pgqueue_audit WHERE actor = 'gone'"),
+        site.database
+            .number("SELECT done FROM pgqueue_bulk_operations")
+    );
+}
+
+#[actix_web::test]
+async fn a_canary_waits_for_somebody_and_each_verb_takes_its_own_permission() {
+    let site = Site::seeded().await;
+    let started = order(
+        &site,
+        "requeue",
+        "state:dead+kind:notify_warehouse",
+        &[("canary", "1")],
+    )
+    .await;
+    let path = started.location().to_owned();
+    finished(&site, &path, "paused").await;
+    assert_eq!(
+        site.database
+            .number("SELECT done + skipped FROM pgqueue_bulk_operations"),
+        10
+    );
+    assert_eq!(
+        site.post(&format!("{path}/resume"), &[]).await.status,
+        StatusCode::SEE_OTHER
+    );
+    finished(&site, &path, "finished").await;
+
+    let narrow = Site::of(
+        pgqueue_suite::TestDatabase::migrated(),
+        |builder: DashboardBuilder| {
+            builder.access(async |_: &actix_web::dev::ServiceRequest| {
+                Ok(pgqueue_dashboard::Access::new(
+                    "carol",
+                    Permissions::VIEW | Permissions::REQUEUE,
+                ))
+            })
+        },
+    )
+    .await;
+    let form = [
+        ("filter", ""),
+        ("cutoff", "2026-01-01T00:00:00Z"),
+        ("expected", "1"),
+        ("exact", "true"),
+    ];
+    assert_eq!(
+        narrow.post("/bulk/requeue", &form).await.status,
+        StatusCode::SEE_OTHER
+    );
+    assert_eq!(
+        narrow.post("/bulk/purge", &form).await.status,
+        StatusCode::FORBIDDEN
+    );
+    assert_eq!(
+        narrow.post("/bulk/cancel", &form).await.status,
+        StatusCode::FORBIDDEN
+    );
+}
+
+#[actix_web::test]
+async fn a_filter_that_is_none_and_an_unknown_action_say_what_to_write() {
+    let site = Site::empty().await;
+
+    let page = site
+        .get("/bulk/preview?action=requeue&filter=moon:full")
+        .await;
+    assert_eq!(page.status, StatusCode::BAD_REQUEST);
+    assert!(page.text.contains("moon"));
+    assert_eq!(
+        site.get("/bulk/preview?action=explode&filter=")
+            .await
+            .status,
+        StatusCode::BAD_REQUEST
+    );
+    assert!(
+        site.get("/bulk/preview?action=purge&filter=state:dead")
+            .await
+            .text
+            .contains("Nothing matches")
+    );
+    assert!(
+        site.get("/bulk/preview?action=purge&queue=a%22b&older=30d")
+            .await
+            .text
+            .contains("Nothing matches")
+    );
+    assert_eq!(site.get("/bulk/7").await.status, StatusCode::NOT_FOUND);
+    assert!(site.get("/bulk").await.text.contains("None so far"));
+}

@@ -1,0 +1,139 @@
+//! Looking for jobs, and what is told of one, alike on sync and async connections.
+
+use pgqueue_core::admin::{self, Edited, Filter, Reason};
+use pgqueue_core::{ErrorKind, JobState};
+use pgqueue_suite::TestDatabase;
+
+fn dead(db: &TestDatabase, count: i64) {
+    db.execute(&format!(
+        "INSERT INTO pgqueue_jobs (kind, payload, state, attempt, finished_at, unique_key) \
+         SELECT 'job', '{{\"n\": 1.10}}', 'dead', 4, now(), 'key ' || n FROM generate_series(1, {count}) AS n"
+    ));
+}
+
+#[tokio::test]
+async fn pages_follow_each_other_though_all_ended_at_the_same_time() {
+    let db = TestDatabase::migrated();
+    dead(&db, 120);
+    let filter = || Filter::new().state(JobState::Dead);
+
+    let first = admin::find(filter()).size(50).run(&mut db.sync()).unwrap();
+    let at = first.older.unwrap().to_string().parse().unwrap();
+    let mut conn = db.asynchronous().await;
+    let second = admin::find(filter())
+        .size(50)
+        .at(at)
+        .run_async(&mut conn)
+        .await
+        .unwrap();
+    let third = admin::find(filter())
+        .size(50)
+        .at(second.older.clone().unwrap())
+        .run(&mut db.sync())
+        .unwrap();
+    let again = admin::find(filter())
+        .size(50)
+        .at(third.newer.unwrap())
+        .run(&mut db.sync())
+        .unwrap();
+
+    let ids: Vec<i64> = [&first.jobs, &second.jobs, &third.jobs]
+        .into_iter()
+        .flatten()
+        .map(|job| job.id)
+        .collect();
+    assert!(ids.iter().rev().copied().eq(1..=120));
+    assert_eq!(third.older, None);
+    assert_eq!(again.jobs, second.jobs);
+}
+
+#[tokio::test]
+async fn a_search_that_finds_little_says_how_far_it_came() {
+    let db = TestDatabase::migrated();
+    db.execute(
+        "INSERT INTO pgqueue_jobs (kind, payload) SELECT CASE WHEN n = 1 THEN 'rare' ELSE 'job' END, '{}' \
+         FROM generate_series(1, 12000) AS n",
+    );
+    let rare = || Filter::new().kind("rare");
+
+    let first = admin::find(rare()).run(&mut db.sync()).unwrap();
+    let second = admin::find(rare())
+        .at(first.older.clone().unwrap())
+        .run(&mut db.sync())
+        .unwrap();
+
+    assert!(first.jobs.is_empty() && first.visited == 10_000 && first.stopped.is_some());
+    assert!(second.jobs.len() == 1 && second.visited == 2_000 && second.stopped.is_none());
+    assert_eq!(second.older, None);
+}
+
+#[test]
+fn a_place_of_another_list_is_refused() {
+    let db = TestDatabase::migrated();
+    dead(&db, 60);
+    let page = admin::find(Filter::new().state(JobState::Dead))
+        .run(&mut db.sync())
+        .unwrap();
+
+    let refused = admin::find(Filter::new())
+        .at(page.older.unwrap())
+        .run(&mut db.sync());
+
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Invalid);
+    assert!("o".parse::<admin::Cursor>().is_err());
+}
+
+#[tokio::test]
+async fn an_edit_of_an_older_version_changes_nothing() {
+    let db = TestDatabase::migrated();
+    dead(&db, 1);
+    let mut conn = db.asynchronous().await;
+    let shown = admin::job_async(&mut conn, 1).await.unwrap().unwrap();
+    assert_eq!(shown.payload, "{\"n\": 1.10}");
+
+    let saved = admin::edit(1, &shown.version)
+        .priority(0)
+        .by("alice")
+        .run(&mut db.sync())
+        .unwrap();
+    let outdated = admin::edit(1, &shown.version)
+        .priority(9)
+        .run_async(&mut conn)
+        .await
+        .unwrap();
+
+    assert_eq!((saved, outdated), (Edited::Saved, Edited::Outdated));
+    assert_eq!(db.job(1).priority, 0);
+    let deeds = admin::deeds(&mut db.sync(), 1).unwrap();
+    assert_eq!(deeds.len(), 1);
+    assert_eq!(
+        (deeds[0].actor.as_str(), deeds[0].action.as_str()),
+        ("alice", "edit")
+    );
+    assert_eq!(admin::deeds_async(&mut conn, 1).await.unwrap(), deeds);
+}
+
+#[tokio::test]
+async fn a_dead_job_whose_key_is_taken_says_by_whom() {
+    let db = TestDatabase::migrated();
+    dead(&db, 1);
+    let copy = admin::clone(1).run(&mut db.sync()).unwrap().unwrap();
+    db.execute(&format!(
+        "UPDATE pgqueue_jobs SET unique_key = 'key 1' WHERE id = {copy}"
+    ));
+    let mut conn = db.asynchronous().await;
+
+    let reasons = admin::why_async(&mut conn, 1).await.unwrap();
+    let shown = admin::job(&mut db.sync(), 1).unwrap().unwrap();
+    let edited = admin::edit(1, shown.version)
+        .requeue()
+        .run_async(&mut conn)
+        .await
+        .unwrap();
+
+    assert!(reasons.contains(&Reason::KeyTaken { by: copy }));
+    assert_eq!(edited, Edited::KeyTaken { by: copy });
+    assert_eq!(db.job(1).state, JobState::Dead);
+    assert_eq!(admin::reveal(99).run_async(&mut conn).await.unwrap(), None);
+    assert_eq!(admin::why(&mut db.sync(), 99).unwrap(), []);
+}
