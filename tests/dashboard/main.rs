@@ -4,10 +4,10 @@
 
 mod access;
 mod api;
-mod dead;
-mod figures;
 mod bulk;
 mod dead;
+mod dead;
+mod figures;
 mod jobs;
 mod living;
 mod mounting;

@@ -105,7 +105,6 @@ impl Site {
     }
 
     /// Begins a request.
-    #[must_use]
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client
             .request(method, format!("http://{}{path}", self.address))
