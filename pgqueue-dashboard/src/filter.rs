@@ -32,6 +32,7 @@ pub(crate) enum Term {
     Key(String),
     Tag(String),
     Worker(i64),
+    Cause(i64),
     Error(String),
     Args(Vec<String>, String),
     Created(Side, When),
@@ -152,6 +153,7 @@ impl Term {
             Self::Key(_) => "key",
             Self::Tag(_) => "tag",
             Self::Worker(_) => "worker",
+            Self::Cause(_) => "cause",
             Self::Error(_) => "error",
             Self::Args(..) => "args",
             Self::Created(..) => "created",
@@ -181,6 +183,7 @@ impl Term {
             Self::Key(key) => filter.unique_key(key),
             Self::Tag(tag) => filter.tag(tag),
             Self::Worker(worker) => filter.worker(*worker),
+            Self::Cause(cause) => filter.cause(*cause),
             Self::Error(text) => filter.error_contains(text),
             Self::Args(path, value) => filter.payload(path.iter().cloned(), value),
             Self::Attempts(attempts) => filter.attempts_at_least(*attempts),
@@ -275,6 +278,7 @@ impl fmt::Display for Term {
                 write!(f, "{name}:{}", ids.join(","))
             }
             Self::Worker(worker) => write!(f, "{name}:{worker}"),
+            Self::Cause(cause) => write!(f, "{name}:{cause}"),
             Self::Args(path, value) => {
                 f.write_str(name)?;
                 path.iter()

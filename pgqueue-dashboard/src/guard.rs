@@ -58,7 +58,11 @@ pub(crate) async fn guard(
         Ok(access) => {
             let visit = Visit::new(&dashboard, &request, &base, access, &id);
             request.extensions_mut().insert(visit.clone());
+            let method = request.method().clone();
             let response = next.call(request).await?.map_into_boxed_body();
+            if !matches!(method, Method::GET | Method::HEAD) {
+                log_deed(&visit, &response);
+            }
             match response
                 .response()
                 .error()
@@ -76,6 +80,18 @@ pub(crate) async fn guard(
     };
     add_headers(response.headers_mut(), &id);
     Ok(response)
+}
+
+/// Tells the log who asked for what from where; what came of it is in the audit.
+fn log_deed(visit: &Visit, response: &ServiceResponse<BoxBody>) {
+    tracing::info!(
+        actor = visit.access.actor(),
+        address = visit.address.as_deref().unwrap_or("unknown"),
+        path = visit.here,
+        status = response.status().as_u16(),
+        request.id = visit.request_id,
+        "an operator acted on the dashboard"
+    );
 }
 
 /// Gives a page to refusals of actix itself, such as a form that is too long.

@@ -22,8 +22,6 @@
 //! # Ok(()) }
 //! ```
 
-#![allow(dead_code)]
-
 mod access;
 mod api;
 mod assets;

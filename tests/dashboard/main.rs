@@ -6,7 +6,6 @@ mod access;
 mod api;
 mod bulk;
 mod dead;
-mod jobs;
 mod figures;
 mod jobs;
 mod living;

@@ -233,3 +233,11 @@ struct Connections;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/handlers.md")]
 struct Handlers;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/dashboard.md")]
+struct DashboardGuide;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../pgqueue-dashboard/README.md")]
+struct DashboardReadme;

@@ -9,8 +9,7 @@ const PATH_LIMIT: usize = 16;
 /// Longest value in bytes.
 const VALUE_LIMIT: usize = 1024;
 
-const FIELDS: &str =
-    "state: queue: kind: id: key: tag: worker: error: args.name= created> finished< attempts>=";
+const FIELDS: &str = "state: queue: kind: id: key: tag: worker: cause: error: args.name= created> finished< attempts>=";
 
 /// What is left of the text.
 pub(super) struct Scanner<'a>(&'a str);
@@ -73,6 +72,7 @@ impl<'a> Scanner<'a> {
             "tag" => Term::Tag(value),
             "error" => Term::Error(value),
             "worker" => Term::Worker(number()?),
+            "cause" => Term::Cause(number()?),
             "id" => Term::Ids(ids(&value)?),
             _ => {
                 return mistake(format!("there is no field {name:?}: fields are {FIELDS}"));

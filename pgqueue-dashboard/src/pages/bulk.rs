@@ -4,7 +4,6 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 use chrono::{DateTime, SecondsFormat, Utc};
 use futures_util::FutureExt as _;
-use pgqueue_core::Error;
 use pgqueue_core::admin::{self, Action, Control, Filter, Operation, Plan, Preview, Summary};
 use pgqueue_core::stats::Count;
 use serde::Deserialize;
@@ -450,8 +449,7 @@ async fn control(
     }
     let actor = visit.access.actor().to_owned();
     let write = visit.database().write(move |conn| {
-        async move { Ok::<_, Error>(admin::control_async(conn, id, control, &actor).await?) }
-            .boxed()
+        async move { admin::control_async(conn, id, control, &actor).await }.boxed()
     });
     if !write.await? {
         return Err(Problem::conflict(
