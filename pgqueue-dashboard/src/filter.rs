@@ -20,8 +20,7 @@ const PATH_LIMIT: usize = 16;
 /// Longest value in bytes.
 const VALUE_LIMIT: usize = 1024;
 
-const FIELDS: &str =
-    "state: queue: kind: id: key: tag: worker: error: args.name= created> finished< attempts>=";
+const FIELDS: &str = "state: queue: kind: id: key: tag: worker: cause: error: args.name= created> finished< attempts>=";
 
 /// A filter, parsed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,6 +36,7 @@ pub(crate) enum Term {
     Key(String),
     Tag(String),
     Worker(i64),
+    Cause(i64),
     Error(String),
     Args(Vec<String>, String),
     Created(Side, When),
@@ -157,6 +157,7 @@ impl Term {
             Self::Key(_) => "key",
             Self::Tag(_) => "tag",
             Self::Worker(_) => "worker",
+            Self::Cause(_) => "cause",
             Self::Error(_) => "error",
             Self::Args(..) => "args",
             Self::Created(..) => "created",
@@ -186,6 +187,7 @@ impl Term {
             Self::Key(key) => filter.unique_key(key),
             Self::Tag(tag) => filter.tag(tag),
             Self::Worker(worker) => filter.worker(*worker),
+            Self::Cause(cause) => filter.cause(*cause),
             Self::Error(text) => filter.error_contains(text),
             Self::Args(path, value) => filter.payload(path.iter().cloned(), value),
             Self::Attempts(attempts) => filter.attempts_at_least(*attempts),
@@ -280,6 +282,7 @@ impl fmt::Display for Term {
                 write!(f, "{name}:{}", ids.join(","))
             }
             Self::Worker(worker) => write!(f, "{name}:{worker}"),
+            Self::Cause(cause) => write!(f, "{name}:{cause}"),
             Self::Args(path, value) => {
                 f.write_str(name)?;
                 path.iter()
@@ -393,6 +396,7 @@ impl<'a> Scanner<'a> {
             "tag" => Term::Tag(value),
             "error" => Term::Error(value),
             "worker" => Term::Worker(number()?),
+            "cause" => Term::Cause(number()?),
             "id" => Term::Ids(ids(&value)?),
             _ => {
                 return mistake(format!("there is no field {name:?}: fields are {FIELDS}"));

@@ -31,6 +31,7 @@ fn term() -> impl Strategy<Value = Term> {
         text().prop_map(Term::Key),
         text().prop_map(Term::Tag),
         any::<i64>().prop_map(Term::Worker),
+        any::<i64>().prop_map(Term::Cause),
         text().prop_map(Term::Error),
         (prop::collection::vec(text(), 1..4), "[^\0]{0,20}")
             .prop_map(|(path, value)| Term::Args(path, value)),
