@@ -63,6 +63,22 @@ async fn the_inbox_has_a_row_for_each_cause_with_its_count_and_links() {
 }
 
 #[actix_web::test]
+async fn the_links_of_a_cause_lead_to_its_jobs_and_to_a_preview() {
+    let site = Site::empty().await;
+    die(&site.database, "refused");
+    let cause = only_cause(&site.database);
+    let filter = format!("state%3Adead+cause%3A{cause}");
+
+    let list = site.get(&format!("/jobs?q={filter}")).await;
+    let preview = site
+        .get(&format!("/bulk/preview?action=requeue&filter={filter}"))
+        .await;
+
+    assert!(list.text.contains("<tr id=\"job-"), "{}", list.text);
+    assert_eq!(preview.status, StatusCode::OK, "{}", preview.text);
+}
+
+#[actix_web::test]
 async fn causes_are_sorted_by_the_last_death_or_by_the_most() {
     let site = Site::empty().await;
     for message in ["the frequent", "the frequent", "the recent"] {
