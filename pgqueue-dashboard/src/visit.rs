@@ -42,9 +42,14 @@ impl Visit {
     ) -> Self {
         let (mount, decoded) = guard::mount(request);
         let below = request.path().strip_prefix(mount).unwrap_or(decoded);
+        // Two slashes in front would make a link of it lead to another host.
+        let below = match below.trim_start_matches(['/', '\\']) {
+            "" => below.get(..1).unwrap_or_default().to_owned(),
+            rest => format!("/{rest}"),
+        };
         let query = request.query_string();
         let here = if query.is_empty() {
-            below.to_owned()
+            below
         } else {
             format!("{below}?{query}")
         };

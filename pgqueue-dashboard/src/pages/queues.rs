@@ -62,12 +62,12 @@ struct KindOf {
 }
 
 impl Queue {
-    /// The change that paused the queue, if it is paused and the audit still tells.
+    /// The change that paused the queue, if the audit still tells: both were written in one transaction, at one time.
     fn pause(&self) -> Option<&PauseChange> {
-        let paused = self.row.stats.paused_at.is_some();
+        let paused_at = self.row.stats.paused_at?;
         self.changes
-            .first()
-            .filter(|change| paused && change.action == "pause")
+            .iter()
+            .find(|change| change.action == "pause" && change.at == paused_at)
     }
 }
 
