@@ -132,9 +132,11 @@ async fn who_may_only_read_can_change_nothing() {
         if !Permissions::READ_ONLY.contains(needs) {
             assert_eq!(answer.status, StatusCode::FORBIDDEN, "{method} {path}");
         } else if method != Method::GET && !harmless.contains(&path.as_str()) {
+            // To reveal a secret takes a POST as well, as it is audited; it changes no job.
+            let reveals = needs == Permissions::VIEW_PAYLOAD && path.ends_with("/reveal");
             assert!(
-                needs.contains(Permissions::VIEW),
-                "{method} {path} changes something and needs no permission"
+                reveals,
+                "{method} {path} needs no permission to change something"
             );
         } else {
             assert_ne!(answer.status, StatusCode::FORBIDDEN, "{method} {path}");

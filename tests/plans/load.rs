@@ -42,6 +42,11 @@ pub(super) async fn load(loader: &Client) {
              SELECT 400000 + i, 'email', '{}', 'completed', now() - interval '12 hours' + i * interval '50 ms'
              FROM generate_series(1, 500000) AS i;
 
+             INSERT INTO pgqueue_trash (operation, id, job)
+             SELECT 7, j.id, to_jsonb(j) FROM pgqueue_jobs AS j WHERE j.id BETWEEN 1 AND 20;
+             INSERT INTO pgqueue_trash (operation, id, job)
+             SELECT 8, j.id + 10000000, to_jsonb(j) || jsonb_build_object('id', j.id + 10000000, 'unique_key', NULL) FROM pgqueue_jobs AS j WHERE j.id BETWEEN 1 AND 20;
+
              INSERT INTO pgqueue_jobs (id, kind, payload, state, finished_at, cause)
              SELECT 1000000 + i, 'email', '{}', CASE WHEN i % 4 = 0 THEN 'cancelled' ELSE 'dead' END, now() - interval '12 hours' + i * interval '1 s', i % 3
              FROM generate_series(1, 20000) AS i;

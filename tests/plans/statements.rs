@@ -95,6 +95,8 @@ fn cases() -> Vec<Case> {
         ),
         case("clone", Host, "300001, NULL, NULL", 1, 100),
         case("reveal", Host, "300001, NULL, NULL", 1, 50),
+        case("undo_requeue", Host, "7, 500", 1, 1_500),
+        case("undo_purge", Host, "8, 500", 1, 1_500),
         // Counts up to 10,000 jobs of each of the five states. On statistics of an empty table it sorts all of a state, which
         // only the host could forbid; autovacuum corrects them within a minute.
         case("queue_stats", Host, "10000", 1, 60_000),
