@@ -85,6 +85,60 @@ async fn without_javascript_a_dead_job_is_found_requeued_and_seen_to_complete() 
     assert_eq!(browser.text(".head .state").await, "completed");
 }
 
+/// Purges the cause that the inbox lists, looks at what is left, and takes it back.
+async fn purge_and_undo(browser: &Browser, site: &Site) {
+    browser.go("/").await;
+    browser.click("nav a", "Dead").await;
+    browser.click("a", "Purge this cause").await;
+    browser.wait_for("h1", "Purge 1 job?").await;
+    browser.click("button", "Purge 1 job").await;
+    browser.wait_for("h1", "Purge: operation").await;
+    site.database.wait_for_count(JobState::Dead, 0).await;
+
+    let path = site
+        .database
+        .texts("SELECT '/bulk/' || max(id) FROM pgqueue_bulk_operations");
+    browser.go(&path[0]).await;
+    browser.wait_for(".head .state", "finished").await;
+    browser.click("button", "Undo").await;
+    site.database.wait_for_count(JobState::Dead, 1).await;
+}
+
+#[actix_web::test]
+async fn a_purged_cause_is_taken_back() {
+    let (site, id) = with_a_dead_job().await;
+    let browser = Browser::open(site.address).await;
+
+    purge_and_undo(&browser, &site).await;
+
+    browser.wait_for(".head .state", "undone").await;
+    assert_eq!(site.database.job(id).errors.len(), 1, "with its history");
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+}
+
+#[actix_web::test]
+async fn without_javascript_a_purged_cause_is_taken_back() {
+    let (site, id) = with_a_dead_job().await;
+    let browser = Browser::without_javascript(site.address).await;
+
+    purge_and_undo(&browser, &site).await;
+
+    assert_eq!(site.database.job(id).state, JobState::Dead);
+}
+
+#[actix_web::test]
+async fn a_cause_is_requeued_in_three_clicks() {
+    let (site, id) = with_a_dead_job().await;
+    let browser = Browser::open(site.address).await;
+    browser.go("/").await;
+
+    browser.click("nav a", "Dead").await;
+    browser.click("a", "Requeue this cause").await;
+    browser.click("button", "Requeue 1 job").await;
+
+    site.database.wait_for_state(id, JobState::Pending).await;
+}
+
 #[actix_web::test]
 async fn without_a_mouse_jobs_are_selected_and_requeued() {
     let (site, id) = with_a_dead_job().await;

@@ -26,6 +26,9 @@ pub(crate) async fn of(site: &Site) -> BTreeSet<String> {
 
 /// Gives the route with every choice of its parameters that deserves a look.
 fn filled(route: &str, site: &Site) -> Vec<String> {
+    if route == "/bulk/preview" {
+        return vec![format!("{route}?action=purge&filter=state:dead")];
+    }
     let Some((before, rest)) = route.split_once('{') else {
         return vec![route.to_owned()];
     };
@@ -55,6 +58,7 @@ fn choices(before: &str, name: &str, site: &Site) -> Vec<String> {
         ),
         ("/kinds/", _) => rows("SELECT 'notify_warehouse' FROM pgqueue_jobs LIMIT 1"),
         ("/workers/", _) => rows("SELECT id::text FROM pgqueue_workers ORDER BY id LIMIT 1"),
+        ("/bulk/", _) => rows("SELECT id::text FROM pgqueue_bulk_operations ORDER BY id LIMIT 1"),
         ("/assets/", _) => Vec::new(),
         (_, name) => panic!("{before}{{{name}}}: say here what its {name} may be"),
     }

@@ -76,5 +76,10 @@ SELECT now() - n * interval '50 min', CASE n % 3 WHEN 0 THEN n END, CASE n % 3 W
     CASE n % 3 WHEN 2 THEN 'reports' END, CASE n % 2 WHEN 0 THEN 'the warehouse is back' END, '{"kind": "notify_warehouse"}'
 FROM generate_series(1, 40) AS n;
 
+-- As a canary leaves it: nobody goes on with it by himself.
+INSERT INTO pgqueue_bulk_operations (created_at, cutoff, expected, expected_exactly, done, skipped, state, verb, actor, reason, filter, place, skips)
+SELECT now() - interval '20 min', now() - interval '20 min', 40, true, 9, 1, 'paused', 'requeue', 'alice', 'the warehouse is back',
+    '{"state": "dead", "kind": "notify_warehouse"}', '{"course": 0, "after": null}', '[[1, "conflict"]]';
+
 ANALYZE pgqueue_jobs;
 ANALYZE pgqueue_stats;
