@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use diesel_async::AsyncConnectionCore;
 
 use crate::error::{Error, explain};
-use crate::sql::Causes;
+use crate::sql::operators::Causes;
 use crate::stats::{COUNT_LIMIT, Count};
 
 /// Most causes that one look tells of.

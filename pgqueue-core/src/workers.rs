@@ -16,7 +16,7 @@ use diesel::prelude::*;
 use diesel_async::AsyncConnectionCore;
 
 use crate::error::{Error, explain};
-use crate::sql::{WorkerJobs, Workers};
+use crate::sql::operators::{WorkerJobs, Workers};
 use crate::stats::Count;
 
 /// Most workers that are listed.

@@ -7,7 +7,7 @@ use diesel_async::AsyncConnectionCore;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, explain};
-use crate::sql::Audit as Statement;
+use crate::sql::operators::Audit as Statement;
 
 /// Most entries that one page looks at: entries have no index by actor or action.
 const LOOK: i64 = 10_000;

@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 use super::Who;
 use crate::enqueue::{check_name, check_range};
 use crate::error::{Error, ErrorKind};
-use crate::sql::{CloneJob, EditJob, Reveal};
+use crate::sql::operators::{CloneJob, EditJob, Reveal};
 
 /// Parts of names that hint at a secret: what has one of them is not repeated in the audit, nor shown by the dashboard
 /// unless somebody asks for it.

@@ -10,7 +10,7 @@ use super::Filter;
 use super::cursor::{Cursor, Place};
 use super::search::{Found, Order, Search};
 use crate::error::{Error, ErrorKind};
-use crate::sql::Summaries;
+use crate::sql::operators::Summaries;
 use crate::state::JobState;
 
 /// Jobs that a statement looks at: some ten milliseconds from memory.

@@ -6,6 +6,10 @@
 //! they began: jobs that die meanwhile, or are enqueued, are not swept in. No statement looks at more than 5,000 jobs, so
 //! none is slow, however many there are and however few match; nor does it stop at a job that another transaction holds.
 //!
+//! [`find`] lists jobs by page; [`job`] tells all of one, [`why`] it stands as it does, [`deeds`] what was done to it;
+//! [`edit`] changes and [`clone()`] copies it. An action on very many jobs can be previewed and become a durable
+//! [`Operation`] ([`Action::preview_async`], [`Action::start_async`]), which survives its process and can be undone.
+//!
 //! ```no_run
 //! use pgqueue_core::admin::{self, Filter};
 //! # fn example(conn: &mut impl diesel::connection::LoadConnection<Backend = diesel::pg::Pg>) -> Result<(), pgqueue_core::Error> {
@@ -38,11 +42,13 @@ macro_rules! says_who {
 
 mod audit;
 mod bulk;
+mod control;
 mod cursor;
 mod edit;
 mod filter;
 mod find;
 mod operation;
+mod plan;
 mod queue;
 mod record;
 mod search;
@@ -52,14 +58,15 @@ mod why;
 
 pub use audit::{AuditEntry, AuditFilter, AuditPage, audit, audit_async};
 pub use bulk::{Action, cancel, purge, requeue, run_now};
+pub use control::{Control, control_async};
 pub use cursor::Cursor;
 pub use edit::{Edit, Edited, JobAction, SECRET_WORDS, clone, edit, reveal};
 pub use filter::Filter;
 pub use find::{Find, Page, Stopped, Summary, find};
 pub use operation::{
-    Control, Operation, Plan, Preview, UNDO_LIMIT, advance_async, control_async, due_async,
-    fail_async, operation_async, operations_async,
+    Operation, UNDO_LIMIT, advance_async, due_async, fail_async, operation_async, operations_async,
 };
+pub use plan::{Plan, Preview};
 pub use queue::{QueueAction, pause, resume};
 pub use record::{Deed, Failure, Record, deeds, deeds_async, job, job_async};
 pub use why::{Reason, why, why_async};

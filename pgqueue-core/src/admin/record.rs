@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::error::{Error, explain};
 use crate::model::Span;
-use crate::sql::{ReadAudit, ReadJob};
+use crate::sql::operators::{ReadAudit, ReadJob};
 use crate::state::JobState;
 
 /// One job, all that is known of it. JSON is the text that PostgreSQL keeps: a number has all its digits.

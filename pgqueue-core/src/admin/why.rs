@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use diesel_async::AsyncConnectionCore;
 
 use crate::error::{Error, explain};
-use crate::sql::Why;
+use crate::sql::operators::Why;
 use crate::state::JobState;
 use crate::stats::Count;
 

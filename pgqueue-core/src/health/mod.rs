@@ -28,8 +28,9 @@ pub use facts::{Holder, IndexHealth, LockWait, ServerFacts, TableHealth};
 
 use crate::error::{Error, ErrorKind, explain};
 use crate::migrate;
-use crate::sql::{
-    HealthHolders, HealthIds, HealthIndexes, HealthLocks, HealthServer, HealthTables, Ledger,
+use crate::sql::Ledger;
+use crate::sql::operators::{
+    HealthHolders, HealthIds, HealthIndexes, HealthLocks, HealthServer, HealthTables,
 };
 
 /// How bad a finding is.

@@ -9,7 +9,7 @@ use crate::admin::UNDO_LIMIT;
 use crate::error::Error;
 use crate::model::Span;
 use crate::source::Link;
-use crate::sql::EmptyTrash;
+use crate::sql::operators::EmptyTrash;
 use crate::worker::WorkerHandle;
 
 /// Time from one pass to the next.

@@ -9,6 +9,7 @@ pub(crate) mod job_actions;
 pub(crate) mod job_edit;
 pub(crate) mod jobs;
 pub(crate) mod kinds;
+pub(crate) mod operations;
 pub(crate) mod overview;
 pub(crate) mod panels;
 pub(crate) mod postgres;

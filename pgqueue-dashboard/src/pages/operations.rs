@@ -1,0 +1,187 @@
+//! Durable operations: their list, and one with its progress and what can be asked of it.
+
+use actix_web::{HttpResponse, web};
+use askama::Template;
+use futures_util::FutureExt as _;
+use pgqueue_core::admin::{self, Control, Operation};
+use serde::Deserialize;
+
+use super::bulk::Verb;
+use crate::access::Permissions;
+use crate::frame::{Frame, Section};
+use crate::problem::Problem;
+use crate::visit::Visit;
+
+/// Operations a page.
+const PAGE: i64 = 50;
+
+#[derive(Template)]
+#[template(path = "bulk.html")]
+struct Index {
+    frame: Frame,
+    operations: Vec<Operation>,
+    older: Option<i64>,
+}
+
+/// The query of the list.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Turned {
+    before: Option<i64>,
+}
+
+/// `GET /bulk`
+pub(crate) async fn index(
+    visit: Visit,
+    turned: web::Query<Turned>,
+) -> Result<HttpResponse, Problem> {
+    let before = turned.before;
+    let read = visit
+        .database()
+        .read(move |conn| admin::operations_async(conn, before, PAGE).boxed());
+    let operations = read.await?;
+    let full = i64::try_from(operations.len()).unwrap_or(0) == PAGE;
+    visit.page(&Index {
+        frame: visit.frame(Section::Bulk, "Bulk operations"),
+        older: operations.last().map(|last| last.id).filter(|_| full),
+        operations,
+    })
+}
+
+#[derive(Template)]
+#[template(path = "bulk_operation.html")]
+struct Show {
+    frame: Frame,
+    operation: Operation,
+    conditions: Vec<(String, String)>,
+}
+
+impl Show {
+    fn verb(&self) -> &'static str {
+        Verb::parse(&self.operation.verb).map_or("?", Verb::word)
+    }
+
+    fn may(&self) -> bool {
+        let needs = Verb::parse(&self.operation.verb).map_or(Permissions::all(), Verb::needs);
+        self.frame.may.contains(needs | Permissions::REQUEUE)
+    }
+
+    fn can_be_undone(&self) -> bool {
+        self.operation.can_be_undone(self.frame.now)
+    }
+
+    /// What the progress is out of: as long as it is not over, a little more than what is done.
+    fn maximum(&self) -> i64 {
+        let rests = matches!(
+            self.operation.state.as_str(),
+            "finished" | "cancelled" | "undone"
+        );
+        let moved = self.moved().max(1);
+        if rests {
+            moved
+        } else {
+            self.operation.expected.max(moved + 1)
+        }
+    }
+
+    fn moved(&self) -> i64 {
+        self.operation.done + self.operation.requested + self.operation.skipped
+    }
+}
+
+/// `GET /bulk/{id}`
+pub(crate) async fn show(visit: Visit, id: web::Path<i64>) -> Result<HttpResponse, Problem> {
+    let operation = found(&visit, *id).await?;
+    let conditions = operation
+        .filter
+        .as_object()
+        .map(|filter| {
+            filter
+                .iter()
+                .map(|(name, value)| (name.clone(), written(value)))
+                .collect()
+        })
+        .unwrap_or_default();
+    visit.page(&Show {
+        frame: visit.frame(Section::Bulk, format!("Operation {id}")),
+        operation,
+        conditions,
+    })
+}
+
+/// Writes a value of a filter for people.
+fn written(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+async fn found(visit: &Visit, id: i64) -> Result<Operation, Problem> {
+    let read = visit
+        .database()
+        .read(move |conn| admin::operation_async(conn, id).boxed());
+    read.await?.ok_or_else(|| {
+        Problem::not_found(
+            format!("there is no operation {id}"),
+            "look at the list of bulk operations",
+        )
+    })
+}
+
+/// `POST /bulk/{id}/pause`
+pub(crate) async fn pause(visit: Visit, id: web::Path<i64>) -> Result<HttpResponse, Problem> {
+    control(&visit, *id, Control::Pause, "Paused.").await
+}
+
+/// `POST /bulk/{id}/resume`
+pub(crate) async fn resume(visit: Visit, id: web::Path<i64>) -> Result<HttpResponse, Problem> {
+    control(&visit, *id, Control::Resume, "It goes on.").await
+}
+
+/// `POST /bulk/{id}/stop`
+pub(crate) async fn stop(visit: Visit, id: web::Path<i64>) -> Result<HttpResponse, Problem> {
+    control(
+        &visit,
+        *id,
+        Control::Cancel,
+        "Stopped. What was done stays done.",
+    )
+    .await
+}
+
+/// `POST /bulk/{id}/undo`
+pub(crate) async fn undo(visit: Visit, id: web::Path<i64>) -> Result<HttpResponse, Problem> {
+    control(&visit, *id, Control::Undo, "It is being undone.").await
+}
+
+/// Controls an operation, for who may do what it does.
+async fn control(
+    visit: &Visit,
+    id: i64,
+    control: Control,
+    notice: &str,
+) -> Result<HttpResponse, Problem> {
+    let operation = found(visit, id).await?;
+    let needs = Verb::parse(&operation.verb)?.needs();
+    if !visit.may(needs) {
+        return Err(Problem::forbidden(
+            format!(
+                "this operation takes the permission {}, which you do not have",
+                needs.name()
+            ),
+            "ask who runs the dashboard",
+        ));
+    }
+    let actor = visit.access.actor().to_owned();
+    let write = visit.database().write(move |conn| {
+        async move { admin::control_async(conn, id, control, &actor).await }.boxed()
+    });
+    if !write.await? {
+        return Err(Problem::conflict(
+            format!("operation {id} is {} by now", found(visit, id).await?.state),
+            "look at it again: what you asked for is not possible in this state",
+        ));
+    }
+    visit.dashboard.inner.executor.wake();
+    Ok(visit.go(&format!("/bulk/{id}"), notice))
+}
