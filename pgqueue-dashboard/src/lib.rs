@@ -46,6 +46,7 @@ mod operations;
 mod origin;
 mod pages;
 mod problem;
+mod reason;
 mod routes;
 mod shared;
 mod show;

@@ -58,6 +58,15 @@ routes! {
     get "/api/v1/workers/{id}" VIEW api::read::one_worker;
     get "/api/v1/audit" AUDIT api::read::audit;
     get "/api/v1/postgres" VIEW api::read::postgres;
+    get "/api/v1/jobs" VIEW api::lists::jobs;
+    get "/api/v1/jobs/{id}" VIEW api::lists::one_job;
+    get "/api/v1/causes" VIEW api::lists::causes;
+    get "/api/v1/operations" VIEW api::lists::operations;
+    get "/api/v1/operations/{id}" VIEW api::lists::one_operation;
+    post "/api/v1/operations/requeue" REQUEUE api::lists::requeue;
+    post "/api/v1/operations/run-now" REQUEUE api::lists::run_now;
+    post "/api/v1/operations/cancel" CANCEL api::lists::cancel;
+    post "/api/v1/operations/purge" PURGE api::lists::purge;
     post "/api/v1/jobs/requeue" REQUEUE api::act::requeue;
     post "/api/v1/jobs/run-now" REQUEUE api::act::run_now;
     post "/api/v1/jobs/cancel" CANCEL api::act::cancel;

@@ -58,7 +58,9 @@ fn choices(before: &str, name: &str, site: &Site) -> Vec<String> {
         ),
         ("/kinds/", _) => rows("SELECT 'notify_warehouse' FROM pgqueue_jobs LIMIT 1"),
         ("/workers/", _) => rows("SELECT id::text FROM pgqueue_workers ORDER BY id LIMIT 1"),
-        ("/bulk/", _) => rows("SELECT id::text FROM pgqueue_bulk_operations ORDER BY id LIMIT 1"),
+        ("/bulk/" | "/operations/", _) => {
+            rows("SELECT id::text FROM pgqueue_bulk_operations ORDER BY id LIMIT 1")
+        }
         ("/assets/", _) => Vec::new(),
         (_, name) => panic!("{before}{{{name}}}: say here what its {name} may be"),
     }

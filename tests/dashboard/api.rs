@@ -97,7 +97,16 @@ async fn answers_are_what_the_description_says() {
             continue;
         }
         let schema = &methods["get"]["responses"]["200"]["content"]["application/json"]["schema"];
-        let answer = parsed(&site.get(&path.replace("{id}", &worker.to_string())).await);
+        let id = match path.split('/').nth(3) {
+            Some("jobs") => site
+                .database
+                .number("SELECT min(id) FROM pgqueue_jobs WHERE state = 'dead'"),
+            Some("operations") => site
+                .database
+                .number("SELECT min(id) FROM pgqueue_bulk_operations"),
+            _ => worker,
+        };
+        let answer = parsed(&site.get(&path.replace("{id}", &id.to_string())).await);
         assert_eq!(violation(&document, schema, &answer, path), None);
     }
     let schema = &document["components"]["schemas"]["Problem"];
@@ -165,4 +174,51 @@ async fn the_audit_is_followed_by_next_to_its_end() {
 
     assert_eq!(seen.len(), 120);
     assert!(seen.is_sorted_by(|newer, older| newer > older));
+}
+
+#[actix_web::test]
+async fn the_api_finds_jobs_page_by_page_and_requeues_a_cause_as_an_operation() {
+    let site = Site::seeded().await;
+    let dead = site
+        .database
+        .number("SELECT count(*) FROM pgqueue_jobs WHERE state = 'dead'");
+
+    let (mut seen, mut next) = (0, String::new());
+    loop {
+        let page = parsed(
+            &site
+                .get(&format!("/api/v1/jobs?q=state:dead&size=50{next}"))
+                .await,
+        );
+        seen += i64::try_from(page["jobs"].as_array().unwrap().len()).unwrap();
+        let Some(older) = page["older"].as_str() else {
+            break;
+        };
+        next = format!("&cursor={older}");
+    }
+    assert_eq!(seen, dead);
+
+    let causes = parsed(&site.get("/api/v1/causes").await);
+    let cause = causes["causes"][0]["cause"].as_str().unwrap();
+    let body = json!({ "filter": format!("state:dead cause:{cause}"), "reason": "it is back" });
+    let started = parsed(&post(&site, "/api/v1/operations/requeue", &body).await);
+    let path = format!("/api/v1/operations/{}", started["id"]);
+    pgqueue_suite::wait_until("the operation is finished", async || {
+        parsed(&site.get(&path).await)["state"] == "finished"
+    })
+    .await;
+    let left =
+        format!("SELECT count(*) FROM pgqueue_jobs WHERE state = 'dead' AND cause = {cause}");
+    assert_eq!(site.database.number(&left), 0);
+
+    let everything = post(&site, "/api/v1/operations/purge", &json!({ "filter": "" })).await;
+    assert_eq!(everything.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(
+        site.get("/api/v1/jobs?cursor=nonsense").await.status,
+        StatusCode::UNPROCESSABLE_ENTITY
+    );
+    assert_eq!(
+        site.get("/api/v1/jobs/999999999").await.status,
+        StatusCode::NOT_FOUND
+    );
 }

@@ -1,5 +1,6 @@
 //! The JSON API below `/api/v1`: what pages show and do, for programs.
 
 pub(crate) mod act;
+pub(crate) mod lists;
 pub(crate) mod openapi;
 pub(crate) mod read;

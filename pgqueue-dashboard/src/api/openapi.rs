@@ -18,7 +18,64 @@ type Words = (
     &'static str,
 );
 
-const WORDS: [Words; 13] = [
+const WORDS: [Words; 22] = [
+    (
+        "get",
+        "/api/v1/jobs",
+        "Jobs that match a filter `q`, as the site's search takes it",
+        "",
+        "Jobs",
+    ),
+    (
+        "get",
+        "/api/v1/jobs/{id}",
+        "One job, and why it stands as it does",
+        "",
+        "OneJob",
+    ),
+    ("get", "/api/v1/causes", "What jobs die of", "", "Causes"),
+    (
+        "get",
+        "/api/v1/operations",
+        "Bulk operations, newest first",
+        "",
+        "Operations",
+    ),
+    (
+        "get",
+        "/api/v1/operations/{id}",
+        "One bulk operation and how far it is",
+        "",
+        "Operation",
+    ),
+    (
+        "post",
+        "/api/v1/operations/requeue",
+        "Requeues all that match, as a durable operation",
+        "BulkOrder",
+        "Started",
+    ),
+    (
+        "post",
+        "/api/v1/operations/run-now",
+        "Makes all that match due now, as a durable operation",
+        "BulkOrder",
+        "Started",
+    ),
+    (
+        "post",
+        "/api/v1/operations/cancel",
+        "Cancels all that match, as a durable operation",
+        "BulkOrder",
+        "Started",
+    ),
+    (
+        "post",
+        "/api/v1/operations/purge",
+        "Purges all that match, as a durable operation",
+        "BulkOrder",
+        "Started",
+    ),
     (
         "get",
         "/api/v1/queues",

@@ -85,7 +85,7 @@ impl Verb {
         }
     }
 
-    fn action(self, filter: Filter) -> Action {
+    pub(crate) fn action(self, filter: Filter) -> Action {
         match self {
             Self::Requeue => admin::requeue(filter),
             Self::RunNow => admin::run_now(filter),
@@ -125,7 +125,7 @@ impl Asked {
     }
 }
 
-fn terms(text: &str) -> Result<Terms, Problem> {
+pub(crate) fn terms(text: &str) -> Result<Terms, Problem> {
     Terms::parse(text).map_err(|mistake| {
         Problem::bad_request(mistake.0, "correct the filter, and preview it again")
     })

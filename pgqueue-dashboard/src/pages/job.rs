@@ -17,7 +17,7 @@ use crate::filter::Term;
 use crate::frame::{Frame, Section};
 use crate::json::{Redaction, Shown};
 use crate::problem::Problem;
-use crate::show;
+use crate::reason::sentence;
 use crate::visit::Visit;
 
 /// What is shown of a JSON document before somebody asks for all of it.
@@ -265,72 +265,8 @@ fn likes(base: &str, job: &Record) -> Vec<Like> {
     likes
 }
 
-/// Says a reason in a sentence; the page adds links.
 impl JobPage {
     fn sentence(&self, reason: &Reason) -> String {
-        let job = &self.job;
-        let ago = |at: &DateTime<Utc>| show::relative(*at, self.frame.now);
-        match reason {
-            Reason::Due { ahead } if ahead.at_least == 0 => {
-                "It is due and the next of its queue: the next free slot takes it.".to_owned()
-            }
-            Reason::Due { ahead } => {
-                format!("It is due; {ahead} jobs of its queue are ahead of it.")
-            }
-            Reason::Scheduled { run_at } => format!("It is scheduled: due {}.", ago(run_at)),
-            Reason::Retrying { run_at, attempt } => {
-                format!(
-                    "It waits after attempt {attempt}: due again {}.",
-                    ago(run_at)
-                )
-            }
-            Reason::QueuePaused { since } => format!(
-                "Its queue {} is paused, since {}: resume it.",
-                job.queue,
-                ago(since)
-            ),
-            Reason::NoWorker => {
-                format!("No live worker serves the queue {}: start one.", job.queue)
-            }
-            Reason::UnknownKind { workers } => format!(
-                "{workers} live {} serve its queue, and none handles the kind {}: deploy a worker that does.",
-                if *workers == 1 { "worker" } else { "workers" },
-                job.kind
-            ),
-            Reason::Running {
-                worker,
-                name,
-                since,
-            } => format!(
-                "It runs on worker {}{}.",
-                name.clone()
-                    .unwrap_or_else(|| format!("{worker}, which is not registered any more")),
-                since
-                    .as_ref()
-                    .map(|since| format!(", started {}", ago(since)))
-                    .unwrap_or_default()
-            ),
-            Reason::Cancelling { requested_at } => {
-                format!(
-                    "Somebody asked to stop it {}: it is cancelled when its handler has stopped.",
-                    ago(requested_at)
-                )
-            }
-            Reason::Completed => "It is done.".to_owned(),
-            Reason::Cancelled => "It was cancelled: requeue it to run it after all.".to_owned(),
-            Reason::Dead { attempt, error } => format!(
-                "It was given up after {attempt} {}{}",
-                if *attempt == 1 { "attempt" } else { "attempts" },
-                error
-                    .as_ref()
-                    .map_or_else(|| ".".to_owned(), |error| format!(": {error}"))
-            ),
-            Reason::KeyTaken { by } => {
-                format!(
-                    "It cannot be requeued: job {by} has its unique key and is pending or running."
-                )
-            }
-            _ => String::new(),
-        }
+        sentence(&self.job, reason, self.frame.now)
     }
 }

@@ -116,7 +116,7 @@ fn written(value: &serde_json::Value) -> String {
     }
 }
 
-async fn found(visit: &Visit, id: i64) -> Result<Operation, Problem> {
+pub(crate) async fn found(visit: &Visit, id: i64) -> Result<Operation, Problem> {
     let read = visit
         .database()
         .read(move |conn| admin::operation_async(conn, id).boxed());
