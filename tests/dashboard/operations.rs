@@ -7,7 +7,7 @@ use pgqueue_dashboard::{Access, DashboardBuilder, Permissions};
 use pgqueue_suite::TestDatabase;
 use reqwest::StatusCode;
 
-use crate::site::Site;
+use crate::site::{Site, send};
 
 #[actix_web::test]
 async fn a_worker_whose_lease_ran_out_is_shown_as_stale() {
@@ -225,5 +225,39 @@ async fn who_may_only_view_reads_no_audit_and_changes_nothing() {
                 .header("content-type")
                 .starts_with("application/problem+json")
         );
+    }
+}
+
+#[actix_web::test]
+async fn what_an_edit_changed_in_a_payload_is_told_only_to_who_may_see_payloads() {
+    let database = TestDatabase::migrated();
+    database.execute(
+        "INSERT INTO pgqueue_audit (job_id, jobs, actor, action, details) VALUES (1, 1, 'alice', 'edit', '{\"before\": \"old address\"}')",
+    );
+    let site = Site::of(database, |builder| {
+        builder.access(async |request: &actix_web::dev::ServiceRequest| {
+            let all = request.headers().contains_key("x-all");
+            let hidden = Permissions::VIEW | Permissions::AUDIT;
+            Ok(Access::new(
+                "carol",
+                if all { Permissions::all() } else { hidden },
+            ))
+        })
+    })
+    .await;
+
+    for path in ["/audit", "/api/v1/audit"] {
+        let narrow = site.get(path).await;
+        let all = send(
+            site.request(reqwest::Method::GET, path)
+                .header("x-all", "1"),
+        )
+        .await;
+
+        assert!(
+            narrow.text.contains("alice") && !narrow.text.contains("old address"),
+            "{path}"
+        );
+        assert!(all.text.contains("old address"), "{path}");
     }
 }

@@ -6,6 +6,7 @@ use futures_util::FutureExt as _;
 use pgqueue_core::admin::{self, AuditFilter, AuditPage};
 use serde::{Deserialize, Serialize};
 
+use crate::access::Permissions;
 use crate::frame::{Frame, Section};
 use crate::problem::Problem;
 use crate::visit::Visit;
@@ -82,10 +83,18 @@ fn number(field: &str, text: &str) -> Result<Option<i64>, Problem> {
 /// Reads the page that is wanted.
 pub(crate) async fn read(visit: &Visit, wanted: &Wanted) -> Result<AuditPage, Problem> {
     let filter = wanted.filter()?;
-    visit
+    let read = visit
         .database()
-        .read(move |conn| async move { admin::audit_async(conn, &filter, PAGE).await }.boxed())
-        .await
+        .read(move |conn| async move { admin::audit_async(conn, &filter, PAGE).await }.boxed());
+    let mut page = read.await?;
+    if !visit.may(Permissions::VIEW_PAYLOAD) {
+        // What an edit changed has parts of the payload.
+        let edits = page.entries.iter_mut();
+        for edit in edits.filter(|entry| entry.action.starts_with("edit")) {
+            edit.details = serde_json::json!({});
+        }
+    }
+    Ok(page)
 }
 
 #[derive(Template)]
