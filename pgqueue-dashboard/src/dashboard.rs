@@ -248,7 +248,7 @@ impl DashboardBuilder {
                 assets: Assets::new(),
                 redaction: Redaction::new(&self.hidden_words),
                 hidden_words: self.hidden_words,
-                suggestions: Suggestions::default(),
+                suggestions: Suggestions::new(),
             }),
         })
     }

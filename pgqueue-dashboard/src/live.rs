@@ -18,12 +18,12 @@ use pgqueue_core::stats::{
 };
 use pgqueue_core::workers::{self, WorkerStats};
 use pgqueue_core::{Error, JobState};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 
 use crate::cached::Cached;
 use crate::database::Database;
 use crate::problem::Problem;
-use crate::shared;
+use crate::shared::Shared;
 use crate::span::Span;
 use crate::visit::Visit;
 
@@ -79,12 +79,12 @@ const COUNT_FRESH: Duration = Duration::from_secs(60);
 
 /// The snapshot and the streams.
 #[derive(Clone)]
-pub(crate) struct Live(Arc<Shared>);
+pub(crate) struct Live(Arc<State>);
 
-struct Shared {
+struct State {
     database: Database,
-    latest: Mutex<Option<(Instant, Arc<Snapshot>)>>,
-    causes: shared::Shared<Vec<CauseStats>>,
+    snapshot: Shared<Snapshot>,
+    causes: Shared<Vec<CauseStats>>,
     timelines: Cached<(Span, Scope), Timeline>,
     kinds: Cached<Span, Vec<KindStats>>,
     counts: Cached<JobState, i64>,
@@ -101,10 +101,10 @@ impl fmt::Debug for Live {
 
 impl Live {
     pub(crate) fn new(database: Database) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(State {
             database,
-            latest: Mutex::default(),
-            causes: shared::Shared::new(CAUSES_FRESH),
+            snapshot: Shared::new(FRESH),
+            causes: Shared::new(CAUSES_FRESH),
             timelines: Cached::default(),
             kinds: Cached::default(),
             counts: Cached::default(),
@@ -121,15 +121,11 @@ impl Live {
 
     /// Gives the snapshot, reading it anew if it is older than a second. Whoever comes meanwhile waits for the same one.
     pub(crate) async fn snapshot(&self) -> Result<Arc<Snapshot>, Problem> {
-        let mut latest = self.0.latest.lock().await;
-        if let Some((at, snapshot)) = latest.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
-            let _ = at;
-            return Ok(Arc::clone(snapshot));
-        }
-        let read = self.0.database.read(|conn| read_snapshot(conn).boxed());
-        let snapshot = Arc::new(read.await?);
-        *latest = Some((Instant::now(), Arc::clone(&snapshot)));
-        Ok(snapshot)
+        let read = || {
+            let database = &self.0.database;
+            database.read(|conn| read_snapshot(conn).boxed())
+        };
+        self.0.snapshot.get(read).await
     }
 
     /// Gives the causes of death, the one seen last first, as of at most two seconds ago.
@@ -144,14 +140,12 @@ impl Live {
 
     /// Has the next visitor read anew: somebody changed something.
     pub(crate) async fn forget(&self) {
-        *self.0.latest.lock().await = None;
+        self.0.snapshot.forget().await;
     }
 
     /// Gives the latest snapshot without reading anything; none if it is old or being read.
     pub(crate) fn latest(&self) -> Option<Arc<Snapshot>> {
-        let latest = self.0.latest.try_lock().ok()?;
-        let (at, snapshot) = latest.as_ref()?;
-        (at.elapsed() < PEEK).then(|| Arc::clone(snapshot))
+        self.0.snapshot.peek(PEEK)
     }
 
     /// Gives what was counted over a span up to now, step by step.
@@ -247,7 +241,7 @@ async fn asked_to_end() {
 }
 
 /// Counts a stream as long as it lives.
-struct Open(Arc<Shared>);
+struct Open(Arc<State>);
 
 impl Drop for Open {
     fn drop(&mut self) {

@@ -38,4 +38,16 @@ impl<T> Shared<T> {
         *latest = Some((Instant::now(), Arc::clone(&answer)));
         Ok(answer)
     }
+
+    /// Has whoever comes next read anew.
+    pub(crate) async fn forget(&self) {
+        *self.latest.lock().await = None;
+    }
+
+    /// Gives the newest answer without reading anything; none if it is older, or being read.
+    pub(crate) fn peek(&self, at_most: Duration) -> Option<Arc<T>> {
+        let latest = self.latest.try_lock().ok()?;
+        let (at, answer) = latest.as_ref()?;
+        (at.elapsed() < at_most).then(|| Arc::clone(answer))
+    }
 }
