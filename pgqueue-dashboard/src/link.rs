@@ -22,8 +22,12 @@ pub(crate) fn jobs(terms: &[(&str, &str)]) -> String {
 
 /// To a path with a query.
 pub(crate) fn with(path: &str, query: &[(&str, &str)]) -> String {
-    let query = serde_urlencoded::to_string(query).unwrap_or_default();
-    format!("{path}?{query}")
+    format!("{path}?{}", encoded(query))
+}
+
+/// Writes a query for an address.
+pub(crate) fn encoded(query: &[(&str, &str)]) -> String {
+    serde_urlencoded::to_string(query).unwrap_or_default()
 }
 
 /// Writes a term of a filter, in quotes unless it is plain.

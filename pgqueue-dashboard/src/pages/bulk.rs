@@ -11,6 +11,7 @@ use serde::Deserialize;
 use crate::access::Permissions;
 use crate::filter::Terms;
 use crate::frame::{Frame, Section};
+use crate::link;
 use crate::problem::Problem;
 use crate::visit::Visit;
 
@@ -18,6 +19,7 @@ use crate::visit::Visit;
 const TYPED_ABOVE: i64 = 100;
 /// Jobs of a canary.
 const CANARY: i32 = 10;
+
 /// What can be done to all that match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verb {
@@ -156,8 +158,8 @@ impl PreviewPage {
     }
 
     fn back(&self) -> String {
-        let query = serde_urlencoded::to_string([("q", &self.filter)]).unwrap_or_default();
-        format!("{}/jobs?{query}", self.frame.base)
+        let list = link::with("/jobs", &[("q", &self.filter)]);
+        format!("{}{list}", self.frame.base)
     }
 }
 

@@ -12,6 +12,7 @@ use pgqueue_core::{Error, JobState};
 use serde::Deserialize;
 
 use crate::frame::{Frame, Section};
+use crate::link::encoded;
 use crate::live::{CAUSES, Snapshot};
 use crate::problem::Problem;
 use crate::trend::Trend;
@@ -202,9 +203,4 @@ fn cut(mut message: String) -> (String, bool) {
         message.truncate(end);
     }
     (message, end.is_some())
-}
-
-/// Writes a query for an address.
-fn encoded(query: &[(&str, &str)]) -> String {
-    serde_urlencoded::to_string(query).unwrap_or_default()
 }

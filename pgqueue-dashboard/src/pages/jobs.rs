@@ -14,6 +14,7 @@ use serde::Deserialize;
 use crate::filter::{Mistake, Terms};
 use crate::frame::{Frame, Section};
 use crate::json::Redaction;
+use crate::link::encoded;
 use crate::problem::Problem;
 use crate::visit::Visit;
 
@@ -304,11 +305,6 @@ fn address(base: &str, terms: &Terms, size: u16, at: Option<&Cursor>) -> String 
     }
     let mark = if query.is_empty() { "" } else { "?" };
     format!("{base}/jobs{mark}{}", encoded(&query))
-}
-
-/// Writes a query for an address.
-pub(super) fn encoded(query: &[(&str, &str)]) -> String {
-    serde_urlencoded::to_string(query).unwrap_or_default()
 }
 
 /// Writes a link to the list with this filter.
