@@ -182,6 +182,12 @@ async fn a_canary_waits_for_somebody_and_each_verb_takes_its_own_permission() {
         narrow.post("/bulk/requeue", &form).await.status,
         StatusCode::SEE_OTHER
     );
+    let looks = [("filter", "args.order_id=1"), form[1], form[2], form[3]];
+    assert_eq!(
+        narrow.post("/bulk/requeue", &looks).await.status,
+        StatusCode::FORBIDDEN,
+        "what it matches would tell what a payload has"
+    );
     assert_eq!(
         narrow.post("/bulk/purge", &form).await.status,
         StatusCode::FORBIDDEN

@@ -8,8 +8,8 @@ use pgqueue_core::stats::CauseStats;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::read::answer;
 use crate::access::Permissions;
-use crate::filter::Terms;
 use crate::pages::bulk::{Verb, terms};
 use crate::pages::operations;
 use crate::problem::Problem;
@@ -18,10 +18,6 @@ use crate::visit::Visit;
 
 /// Operations an answer.
 const OPERATIONS: i64 = 100;
-
-fn answer(value: &Value) -> HttpResponse {
-    HttpResponse::Ok().json(value)
-}
 
 /// The query of a list of jobs.
 #[derive(Debug, Deserialize)]
@@ -32,24 +28,12 @@ pub(crate) struct Wanted {
     cursor: Option<String>,
 }
 
-/// Reads a filter, if the actor may look where it looks.
-fn filter_of(visit: &Visit, text: &str) -> Result<Terms, Problem> {
-    let terms = terms(text)?;
-    if terms.reads_payloads() && !visit.may(Permissions::VIEW_PAYLOAD) {
-        return Err(Problem::forbidden(
-            "the filter looks into payloads, which takes the permission VIEW_PAYLOAD",
-            "leave that term out, or ask who runs the dashboard",
-        ));
-    }
-    Ok(terms)
-}
-
 /// `GET /api/v1/jobs`
 pub(crate) async fn jobs(
     visit: Visit,
     wanted: web::Query<Wanted>,
 ) -> Result<HttpResponse, Problem> {
-    let terms = filter_of(&visit, &wanted.q)?;
+    let terms = terms(&visit, &wanted.q)?;
     let mut find = admin::find(terms.filter(Utc::now())).size(wanted.size.unwrap_or(50));
     if let Some(text) = &wanted.cursor {
         let cursor: Cursor = text.parse().map_err(Problem::from)?;
@@ -237,7 +221,7 @@ pub(crate) async fn purge(visit: Visit, order: web::Json<Order>) -> Result<HttpR
 }
 
 async fn start(visit: &Visit, verb: Verb, order: Order) -> Result<HttpResponse, Problem> {
-    let terms = filter_of(visit, &order.filter)?;
+    let terms = terms(visit, &order.filter)?;
     if terms.is_empty() {
         return Err(Problem::invalid(
             "the filter is empty",

@@ -15,7 +15,7 @@ use crate::visit::Visit;
 /// Longest span of statistics.
 const HOURS: u32 = 24 * 30;
 
-fn answer(value: &Value) -> HttpResponse {
+pub(super) fn answer(value: &Value) -> HttpResponse {
     HttpResponse::Ok().json(value)
 }
 

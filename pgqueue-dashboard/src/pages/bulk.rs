@@ -8,6 +8,7 @@ use pgqueue_core::admin::{self, Action, Filter, Plan, Preview, Summary};
 use pgqueue_core::stats::Count;
 use serde::Deserialize;
 
+use super::job_actions::given;
 use crate::access::Permissions;
 use crate::filter::Terms;
 use crate::frame::{Frame, Section};
@@ -127,10 +128,18 @@ impl Asked {
     }
 }
 
-pub(crate) fn terms(text: &str) -> Result<Terms, Problem> {
-    Terms::parse(text).map_err(|mistake| {
+/// Reads a filter, if the actor may look where it looks: what it matches would tell what a payload has.
+pub(crate) fn terms(visit: &Visit, text: &str) -> Result<Terms, Problem> {
+    let terms = Terms::parse(text).map_err(|mistake| {
         Problem::bad_request(mistake.0, "correct the filter, and preview it again")
-    })
+    })?;
+    if terms.reads_payloads() && !visit.may(Permissions::VIEW_PAYLOAD) {
+        return Err(Problem::forbidden(
+            "the filter looks into payloads, which takes the permission VIEW_PAYLOAD",
+            "leave that term out, or ask who runs the dashboard",
+        ));
+    }
+    Ok(terms)
 }
 
 #[derive(Template)]
@@ -170,13 +179,7 @@ pub(crate) async fn preview(
 ) -> Result<HttpResponse, Problem> {
     let verb = Verb::parse(&asked.action)?;
     let filter = asked.text();
-    let terms = terms(&filter)?;
-    if terms.reads_payloads() && !visit.may(Permissions::VIEW_PAYLOAD) {
-        return Err(Problem::forbidden(
-            "the filter looks into payloads, which takes the permission VIEW_PAYLOAD",
-            "leave that term out, or ask who runs the dashboard",
-        ));
-    }
+    let terms = terms(&visit, &filter)?;
     let action = verb.action(terms.filter(Utc::now()));
     let read = visit.database().read(move |conn| {
         async move {
@@ -273,10 +276,10 @@ async fn start(visit: &Visit, verb: Verb, order: Order) -> Result<HttpResponse, 
     let canary = order.canary.is_some().then_some(CANARY);
     let plan = Plan::since(cutoff, jobs).rate(rate).canary(canary);
     let mut action = verb
-        .action(terms(&order.filter)?.filter(cutoff))
+        .action(terms(visit, &order.filter)?.filter(cutoff))
         .by(visit.access.actor());
-    if !order.reason.trim().is_empty() {
-        action = action.because(order.reason.trim());
+    if let Some(reason) = given(Some(&order.reason)) {
+        action = action.because(reason);
     }
     let write = visit
         .database()
