@@ -39,6 +39,15 @@ fn routes() -> Vec<(Method, String, Permissions)> {
         .collect()
 }
 
+#[test]
+fn no_route_stands_in_the_table_twice() {
+    let mut seen = std::collections::HashSet::new();
+
+    for (method, path, _) in Dashboard::routes() {
+        assert!(seen.insert((method, path)), "{method} {path}");
+    }
+}
+
 #[actix_web::test]
 async fn nobody_gets_anywhere_without_a_password() {
     let site = Site::of(TestDatabase::migrated(), with_password(Permissions::all())).await;
