@@ -11,5 +11,6 @@ mod jobs;
 mod living;
 mod mounting;
 mod operations;
+mod roles;
 
 use pgqueue_suite::site;
