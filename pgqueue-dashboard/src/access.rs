@@ -152,7 +152,15 @@ impl Policy {
 /// Is true for a browser on this machine that asked for this machine by name: a proxy would forward anybody, and a page
 /// elsewhere can make its own name resolve to 127.0.0.1.
 fn is_loopback(request: &ServiceRequest) -> bool {
-    let forwarded = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
+    let forwarded = [
+        "forwarded",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-prefix",
+        "x-forwarded-proto",
+        "x-real-ip",
+        "via",
+    ];
     let headers = request.headers();
     let here = request
         .peer_addr()

@@ -66,6 +66,9 @@ struct Serve {
     /// Path at which browsers see it, when a proxy strips a prefix
     #[arg(long, env = "PGQUEUE_DASHBOARD_EXTERNAL_BASE")]
     external_base: Option<String>,
+    /// Believe the header X-Forwarded-Prefix, which the proxy must then set or remove on every request
+    #[arg(long, env = "PGQUEUE_DASHBOARD_TRUST_FORWARDED_PREFIX")]
+    trust_forwarded_prefix: bool,
     /// Origin that forms may come from besides the own, such as `https://admin.example.com`
     #[arg(
         long = "trusted-origin",
@@ -154,6 +157,9 @@ fn dashboard(options: Serve) -> Result<Dashboard, String> {
         .read_only(options.read_only);
     if let Some(base) = options.external_base {
         builder = builder.external_base(base);
+    }
+    if options.trust_forwarded_prefix {
+        builder = builder.trust_forwarded_prefix();
     }
     if let Some(name) = options.environment {
         builder = builder.environment(name);

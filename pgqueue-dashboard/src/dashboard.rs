@@ -36,6 +36,7 @@ pub(crate) struct Inner {
     pub(crate) read_only: bool,
     pub(crate) open_health_checks: bool,
     pub(crate) external_base: Option<String>,
+    pub(crate) trusts_forwarded_prefix: bool,
     pub(crate) trusted_origins: Vec<String>,
     pub(crate) environment: Option<String>,
     pub(crate) database: Database,
@@ -60,6 +61,7 @@ impl Dashboard {
             read_only: false,
             open_health_checks: false,
             external_base: None,
+            trusts_forwarded_prefix: false,
             trusted_origins: Vec::new(),
             environment: None,
             hidden_words: Vec::new(),
@@ -120,6 +122,7 @@ pub struct DashboardBuilder {
     read_only: bool,
     open_health_checks: bool,
     external_base: Option<String>,
+    trusts_forwarded_prefix: bool,
     trusted_origins: Vec<String>,
     environment: Option<String>,
     hidden_words: Vec<String>,
@@ -181,6 +184,14 @@ impl DashboardBuilder {
         self
     }
 
+    /// Believes the header `X-Forwarded-Prefix`: each request says itself which prefix the proxy has stripped, and links
+    /// begin with that and the path of the mount. Only for a proxy that sets or removes the header on every request. An
+    /// [`external_base`](Self::external_base) goes before it.
+    pub fn trust_forwarded_prefix(mut self) -> Self {
+        self.trusts_forwarded_prefix = true;
+        self
+    }
+
     /// Accepts forms from pages of this origin, such as `https://admin.example.com`: for a proxy that rewrites `Host`.
     pub fn trusted_origin(mut self, origin: impl Into<String>) -> Self {
         self.trusted_origins.push(origin.into());
@@ -239,6 +250,7 @@ impl DashboardBuilder {
                 read_only: self.read_only,
                 open_health_checks: self.open_health_checks,
                 external_base,
+                trusts_forwarded_prefix: self.trusts_forwarded_prefix,
                 trusted_origins: self.trusted_origins,
                 environment: self.environment,
                 live: Live::new(database.clone()),
@@ -257,16 +269,21 @@ impl DashboardBuilder {
 /// Takes a path that begins with one slash and ends with none; empty is the root.
 fn checked_path(what: &str, path: &str) -> Result<String, Error> {
     let path = path.trim_end_matches('/');
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte);
-    let good =
-        path.is_empty() || path.starts_with('/') && !path.contains("//") && path.bytes().all(plain);
-    if good && !path.split('/').any(|part| part == "." || part == "..") {
+    if is_path(path) {
         Ok(path.to_owned())
     } else {
         Err(Error::configuration(format!(
             "the dashboard's {what} {path:?} is not a path: write it as /admin/jobs, of letters, digits, '-', '_', '.' and '~'"
         )))
     }
+}
+
+/// Is true for what links may begin with: a browser takes nothing of it for a host, and no proxy changes it.
+pub(crate) fn is_path(path: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte);
+    let good =
+        path.is_empty() || path.starts_with('/') && !path.contains("//") && path.bytes().all(plain);
+    good && !path.split('/').any(|part| part == "." || part == "..")
 }
 
 fn check_origin(origin: &str) -> Result<(), Error> {

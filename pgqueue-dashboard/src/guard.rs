@@ -9,7 +9,7 @@ use actix_web::middleware::Next;
 use actix_web::{HttpMessage as _, HttpResponse};
 
 use crate::access::{Access, Denied, Permissions};
-use crate::dashboard::Dashboard;
+use crate::dashboard::{Dashboard, is_path};
 use crate::origin;
 use crate::pages::error::error_page;
 use crate::problem::Problem;
@@ -46,9 +46,14 @@ pub(crate) async fn guard(
         .expect("invariant: registered around the guard")
         .clone();
     let id = request_id();
-    let base = base(&dashboard, &request);
     let wants_json = wants_json(&request);
-    let admitted = admit(&dashboard, &request, &base).await;
+    let (base, admitted) = match base(&dashboard, &request) {
+        Ok(base) => {
+            let admitted = admit(&dashboard, &request, &base).await;
+            (base, admitted)
+        }
+        Err(problem) => (mount_base(&request), Err(problem)),
+    };
     let mut response = match admitted {
         Err(problem) => {
             let access = Access::new("", Permissions::empty());
@@ -237,11 +242,30 @@ fn tell(visit: &Visit, problem: &Problem, wants_json: bool) -> HttpResponse {
 }
 
 /// Gives the path at which the browser sees the dashboard: of this mount, of which there may be several.
-fn base(dashboard: &Dashboard, request: &ServiceRequest) -> String {
-    match &dashboard.inner.external_base {
-        Some(base) => base.clone(),
-        None => mount(request).0.trim_end_matches('/').to_owned(),
+fn base(dashboard: &Dashboard, request: &ServiceRequest) -> Result<String, Problem> {
+    let inner = &dashboard.inner;
+    if let Some(base) = &inner.external_base {
+        return Ok(base.clone());
     }
+    let mount = mount_base(request);
+    match request.headers().get("x-forwarded-prefix") {
+        Some(prefix) if inner.trusts_forwarded_prefix => {
+            let prefix = prefix.to_str().unwrap_or("?").trim_end_matches('/');
+            if is_path(prefix) {
+                Ok(format!("{prefix}{mount}"))
+            } else {
+                Err(Problem::bad_request(
+                    format!("the X-Forwarded-Prefix {prefix:?} is not a path"),
+                    "have the proxy set it to the one prefix that it strips, such as /tools",
+                ))
+            }
+        }
+        _ => Ok(mount),
+    }
+}
+
+fn mount_base(request: &ServiceRequest) -> String {
+    mount(request).0.trim_end_matches('/').to_owned()
 }
 
 /// Splits the path of a request behind the mount. Of the decoded path: what the mount left over of it is decoded, too, and

@@ -203,6 +203,8 @@ async fn a_loopback_dashboard_refuses_proxies_and_other_names() {
     assert_eq!(site.get("/settings").await.status, StatusCode::OK);
     for (name, value) in [
         ("x-forwarded-for", "203.0.113.9"),
+        ("x-forwarded-prefix", "/tools"),
+        ("x-forwarded-proto", "https"),
         ("forwarded", "for=203.0.113.9"),
         ("host", "evil.example"),
         ("via", "1.1 proxy"),

@@ -107,6 +107,45 @@ async fn behind_a_proxy_that_strips_a_prefix_links_have_it() {
 }
 
 #[actix_web::test]
+async fn a_forwarded_prefix_is_believed_only_if_somebody_said_so_and_only_if_it_is_a_path() {
+    let trusting = Site::of(TestDatabase::migrated(), |builder| {
+        let builder = builder.path("/jobs").insecure_open_to_everybody();
+        builder.trust_forwarded_prefix()
+    })
+    .await;
+    let wary = Site::of(TestDatabase::migrated(), |builder| {
+        builder.path("/jobs").insecure_open_to_everybody()
+    })
+    .await;
+    let through = async |site: &Site, prefix: &str| {
+        let request = site.request(Method::GET, "/jobs/settings");
+        send(request.header("x-forwarded-prefix", prefix)).await
+    };
+
+    for prefix in ["/tools", "/tools/", "/a/b-c", ""] {
+        let page = through(&trusting, prefix).await;
+        let link = format!("href=\"{}/jobs/queues\"", prefix.trim_end_matches('/'));
+        assert!(page.text.contains(&link), "{prefix}");
+    }
+    for prefix in [
+        "//evil.example",
+        "https://evil.example",
+        "/a/../b",
+        "/a, /b",
+        "/\"><script>",
+        "/a\\b",
+        "tools",
+    ] {
+        let page = through(&trusting, prefix).await;
+        assert_eq!(page.status, StatusCode::BAD_REQUEST, "{prefix}");
+        assert!(page.text.contains("href=\"/jobs/assets/"), "{prefix}");
+        assert!(!page.text.contains("<script>"), "{prefix}");
+    }
+    let page = through(&wary, "/tools").await;
+    assert!(page.text.contains("href=\"/jobs/queues\"") && !page.text.contains("/tools"));
+}
+
+#[actix_web::test]
 async fn a_form_of_another_origin_changes_nothing() {
     let site = Site::of(
         TestDatabase::migrated(),
