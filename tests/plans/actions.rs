@@ -95,6 +95,21 @@ fn cases() -> Vec<Case> {
             4,
             31_000,
         ),
+        // By the index of causes, not by that of all the dead; and each job that matches is looked at once.
+        (
+            "requeue what died of a rare cause",
+            admin::requeue(Filter::new().cause(99)),
+            75,
+            1,
+            800,
+        ),
+        (
+            "purge what died of a cause",
+            admin::purge(Filter::new().cause(1)),
+            4975,
+            10,
+            21_000,
+        ),
         (
             "purge old ones",
             admin::purge(
@@ -125,7 +140,8 @@ fn complaints(db: &TestDatabase, dear: impl Fn(&Bill, i64, i64) -> bool) -> Vec<
 async fn an_action_looks_at_each_job_once_and_at_no_job_that_it_is_not_for() {
     let (db, loader) = empty_and_analysed().await;
     load(&loader).await;
-    let rare = "UPDATE pgqueue_jobs SET kind = 'rare' WHERE id <= 300000 AND id % 1000 = 0";
+    let rare = "UPDATE pgqueue_jobs SET kind = 'rare' WHERE id <= 300000 AND id % 1000 = 0;
+         UPDATE pgqueue_jobs SET cause = 99 WHERE id BETWEEN 1000001 AND 1000100 AND state = 'dead'";
     loader.batch_execute(rare).await.unwrap();
 
     // On statistics of an empty table each statement sorts all jobs of a state, which only the host could forbid; autovacuum

@@ -8,8 +8,9 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel_async::AsyncConnectionCore;
 
-use super::step::{BATCH, Course, Place, Step, Stride};
+use super::step::{BATCH, Step, Stride};
 use super::verb::Verb;
+use super::walk::{Order, Place};
 use super::{Done, Filter, SkipReason, Skipped, Who};
 use crate::error::{Error, ErrorKind};
 use crate::sql::ReadBack;
@@ -124,7 +125,7 @@ impl Action {
 struct Walk {
     action: Action,
     /// What is still to be walked; the front is where it is now.
-    courses: VecDeque<Course>,
+    courses: VecDeque<Order>,
     after: Option<Place>,
     cutoff: Option<DateTime<Utc>>,
     answered: Vec<i64>,
@@ -173,10 +174,7 @@ impl Walk {
         if self.action.filter.ids.is_some() {
             self.answered.extend(&stride.ids);
         }
-        self.after = self
-            .courses
-            .front()
-            .and_then(|course| stride.next(*course, BATCH));
+        self.after = stride.next(BATCH);
         if self.after.is_none() {
             self.courses.pop_front();
         }

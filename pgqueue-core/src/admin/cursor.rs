@@ -3,9 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 
-use super::search::Order;
+use super::walk::{Order, Place};
 use crate::error::{Error, ErrorKind};
 use crate::state::JobState;
 
@@ -15,15 +15,6 @@ pub struct Cursor {
     pub(super) newer: bool,
     pub(super) order: Order,
     pub(super) place: Place,
-}
-
-/// One job's place in an order. Which fields matter, the order says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) queue: String,
-    pub(super) priority: i16,
-    pub(super) at: DateTime<Utc>,
-    pub(super) id: i64,
 }
 
 impl fmt::Display for Cursor {

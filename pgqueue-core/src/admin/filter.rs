@@ -8,7 +8,7 @@ use diesel::sql_types::{Array, BigInt, Integer, Text, Timestamptz};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::search::Order;
+use super::walk::Order;
 use crate::error::{Error, ErrorKind};
 use crate::state::JobState;
 

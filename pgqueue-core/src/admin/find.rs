@@ -7,8 +7,9 @@ use diesel::prelude::*;
 use diesel_async::AsyncConnectionCore;
 
 use super::Filter;
-use super::cursor::{Cursor, Place};
-use super::search::{Found, Order, Search};
+use super::cursor::Cursor;
+use super::search::{Found, Search, order_of};
+use super::walk::{Order, Place};
 use crate::error::{Error, ErrorKind};
 use crate::sql::operators::Summaries;
 use crate::state::JobState;
@@ -171,7 +172,7 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     fn new(find: &'a Find) -> Result<Self, Error> {
         find.filter.check()?;
-        let order = Order::of(&find.filter);
+        let order = order_of(&find.filter);
         let walked = if order == Order::Ids {
             Order::Newest
         } else {

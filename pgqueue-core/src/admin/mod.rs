@@ -54,6 +54,7 @@ mod record;
 mod search;
 mod step;
 mod verb;
+mod walk;
 mod why;
 
 pub use audit::{AuditEntry, AuditFilter, AuditPage, audit, audit_async};

@@ -15,8 +15,9 @@ use diesel_async::{AsyncConnectionCore, RunQueryDsl};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::step::{BATCH, Place, Stride};
+use super::step::{BATCH, Stride};
 use super::verb::Verb;
+use super::walk::Place;
 use super::{Action, Filter, Who};
 use crate::error::{Error, ErrorKind, explain};
 use crate::schema::pgqueue_bulk_operations::{self as operations, dsl};
@@ -179,7 +180,7 @@ where
         }
     }
     skips.truncate(SKIPS_LIMIT);
-    let after = stride.next(course, batch);
+    let after = stride.next(batch);
     let next = Progress {
         course: progress.course + usize::from(after.is_none()),
         after,

@@ -9,8 +9,9 @@ use serde_json::json;
 
 use super::Action;
 use super::operation::Progress;
-use super::step::{BATCH, Course, Peek, Place, Seen, Step};
+use super::step::{BATCH, Peek, Seen, Step};
 use super::verb::Verb;
+use super::walk::{Order, Place};
 use crate::error::{Error, ErrorKind, explain};
 use crate::schema::pgqueue_bulk_operations::{self as operations, dsl};
 use crate::stats::Count;
@@ -84,7 +85,7 @@ impl Plan {
 impl Action {
     pub(super) fn step(
         &self,
-        course: Course,
+        course: Order,
         after: Option<Place>,
         cutoff: Option<DateTime<Utc>>,
     ) -> Step {
@@ -131,7 +132,7 @@ impl Action {
                 jobs += seen.fits;
                 conflicts += seen.conflicts;
                 sample.extend(seen.first.iter().copied());
-                after = seen.next(course);
+                after = seen.next();
                 if after.is_none() {
                     break;
                 }

@@ -1,68 +1,24 @@
-//! One statement of a list: walks by an index over at most a few thousand jobs, and names those of them that match.
-//!
-//! The walk goes by the index alone and the filter is evaluated on what was visited, as actions do it (see `step.rs`):
-//! a filter that matches little would otherwise read a million jobs to fill a page.
+//! One statement of a list: walks (see `walk.rs`) over at most a few thousand jobs, and names those of them that match.
 
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{Array, BigInt, Bool, SmallInt, Text, Timestamptz};
+use diesel::sql_types::{BigInt, Bool, SmallInt, Text, Timestamptz};
 
-use super::cursor::Place;
-use super::filter::{Filter, push};
+use super::filter::Filter;
+use super::walk::{Order, Place, Walk};
 use crate::state::JobState;
 
-/// Which jobs a list walks over, by which index, in which order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
-    /// Those named by id, newest first: the primary key.
-    Ids,
-    /// All, newest first: the primary key.
-    Newest,
-    /// In the order of claims: `pgqueue_jobs_dequeue`.
-    Pending,
-    /// The longest run first: `pgqueue_jobs_running`. They are sorted, being no more than the workers have slots.
-    Running,
-    /// The last one first: `pgqueue_jobs_dead` or `pgqueue_jobs_completed`.
-    Ended(JobState),
-}
-
-impl Order {
-    /// Chooses by what the filter says of the state; only running jobs have a worker.
-    pub(super) fn of(filter: &Filter) -> Self {
-        match filter.state {
-            _ if filter.ids.is_some() => Self::Ids,
-            None if filter.names_worker() => Self::Running,
-            None => Self::Newest,
-            Some(JobState::Pending) => Self::Pending,
-            Some(JobState::Running) => Self::Running,
-            Some(state) => Self::Ended(state),
-        }
-    }
-
-    /// The conditions of the walk, and the time that is part of its order.
-    fn walk(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Ids | Self::Newest => ("true", "j.created_at"),
-            Self::Pending => ("j.state = 'pending'", "j.run_at"),
-            Self::Running => ("j.state = 'running'", "coalesce(j.started_at, j.run_at)"),
-            Self::Ended(JobState::Completed) => ("j.state = 'completed'", "j.finished_at"),
-            Self::Ended(JobState::Cancelled) => ("j.state = 'cancelled'", "j.finished_at"),
-            Self::Ended(_) => ("j.state = 'dead'", "j.finished_at"),
-        }
-    }
-
-    fn columns(self) -> &'static [&'static str] {
-        match self {
-            Self::Ids | Self::Newest => &["id"],
-            Self::Pending => &["queue", "priority", "at", "id"],
-            Self::Running | Self::Ended(_) => &["at", "id"],
-        }
-    }
-
-    fn is_descending(self) -> bool {
-        matches!(self, Self::Ids | Self::Newest | Self::Ended(_))
+/// Chooses the order of a list by what the filter says of the state; only running jobs have a worker.
+pub(super) fn order_of(filter: &Filter) -> Order {
+    match filter.state {
+        _ if filter.ids.is_some() => Order::Ids,
+        None if filter.names_worker() => Order::Running,
+        None => Order::Newest,
+        Some(JobState::Pending) => Order::Pending,
+        Some(JobState::Running) => Order::Running,
+        Some(state) => Order::Ended(state),
     }
 }
 
@@ -117,133 +73,61 @@ impl QueryFragment<Pg> for Search<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         // The host's session plans it: a plan kept from when the table was small would scan it.
         out.unsafe_to_cache_prepared();
+        let walk = self.walk();
         out.push_sql("WITH visited AS MATERIALIZED (");
         self.push_visited(&mut out)?;
-        let (onward, back) = (self.direction(), self.opposite());
         out.push_sql(
             "), named AS (SELECT v.queue, v.priority, v.at, v.id, false AS is_last FROM visited AS v WHERE v.fits ORDER BY ",
         );
-        self.push_order("v", onward, &mut out);
+        walk.push_order_of("v", false, &mut out);
         out.push_sql(" LIMIT ");
         out.push_bind_param::<BigInt, _>(&self.limit)?;
         out.push_sql(
             "), last AS (SELECT v.queue, v.priority, v.at, v.id, true AS is_last FROM visited AS v ORDER BY ",
         );
-        self.push_order("v", back, &mut out);
+        walk.push_order_of("v", true, &mut out);
         out.push_sql(
             " LIMIT 1) SELECT f.queue, f.priority, f.at, f.id, f.is_last, (SELECT count(*) FROM visited) \
              FROM (SELECT * FROM named UNION ALL SELECT * FROM last) AS f ORDER BY f.is_last, ",
         );
-        self.push_order("f", onward, &mut out);
+        walk.push_order_of("f", false, &mut out);
         Ok(())
     }
 }
 
 impl Search<'_> {
-    /// Gives the cause that the walk is within, by `pgqueue_jobs_cause`: a rare one is found among 200,000 others.
-    fn cause(&self) -> Option<&i64> {
-        let is_dead = self.order == Order::Ended(JobState::Dead);
-        self.filter.cause.as_ref().filter(|_| is_dead)
-    }
-
-    fn descends(&self) -> bool {
-        self.order.is_descending() != self.newer
-    }
-
-    fn direction(&self) -> &'static str {
-        if self.descends() { " DESC" } else { "" }
-    }
-
-    fn opposite(&self) -> &'static str {
-        if self.descends() { "" } else { " DESC" }
+    /// Lists begin with what is newest, and with what is claimed or began first.
+    fn walk(&self) -> Walk<'_> {
+        let descends = matches!(self.order, Order::Ids | Order::Newest | Order::Ended(_));
+        Walk {
+            order: self.order,
+            descends: descends != self.newer,
+            filter: self.filter,
+            after: self.after.as_ref(),
+        }
     }
 
     /// Writes the walk by the index, up to its window, and whether each job visited fits.
     fn push_visited<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        let (walked, at) = self.order.walk();
-        out.push_sql("SELECT j.id, j.queue, j.priority, ");
-        out.push_sql(at);
-        out.push_sql(" AS at, (true");
+        let walk = self.walk();
+        walk.push_columns(out);
+        out.push_sql(", (true");
         self.push_state(out);
         self.filter.push_conditions(out)?;
-        out.push_sql(") AS fits FROM pgqueue_jobs AS j WHERE ");
-        out.push_sql(walked);
-        match self.order {
-            Order::Ids => {
-                let ids = self.filter.ids.as_ref();
-                push::<Array<BigInt>, _>(" AND j.id = ANY (", ids, ")", out)?;
-            }
-            Order::Pending => {
-                push::<Text, _>(" AND j.queue = ", self.filter.queue.as_ref(), "", out)?;
-            }
-            Order::Ended(_) => {
-                let after = self.filter.finished_after.as_ref();
-                push::<Timestamptz, _>(" AND j.finished_at > ", after, "", out)?;
-                let before = self.filter.finished_before.as_ref();
-                push::<Timestamptz, _>(" AND j.finished_at < ", before, "", out)?;
-            }
-            Order::Newest | Order::Running => {}
-        }
-        // Not as an equation: a constant leaves the order, which `pgqueue_jobs_dead` then serves, too, and the planner would
-        // look for a rare cause among all the dead.
-        push::<BigInt, _>(" AND j.cause >= ", self.cause(), "", out)?;
-        push::<BigInt, _>(" AND j.cause <= ", self.cause(), "", out)?;
-        self.push_after(out)?;
-        // The order is written as the index has it: else the planner may sort the whole table.
+        out.push_sql(") AS fits");
+        walk.push_way(out)?;
         out.push_sql(" ORDER BY ");
-        self.push_order("j", self.direction(), out);
+        walk.push_order(out);
         out.push_sql(" LIMIT ");
         out.push_bind_param::<BigInt, _>(&self.window)
     }
 
-    /// Writes the state, where the walk does not say it: of jobs named by id. States are literals: a bound one hides partial indexes.
+    /// Writes the state, where the walk does not say it: of jobs named by id.
     fn push_state(&self, out: &mut AstPass<'_, '_, Pg>) {
         if let (Order::Ids, Some(state)) = (self.order, self.filter.state) {
             out.push_sql(" AND j.state = '");
             out.push_sql(state.name());
             out.push_sql("'");
-        }
-    }
-
-    fn push_after<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        let Some(after) = &self.after else {
-            return Ok(());
-        };
-        out.push_sql(" AND (");
-        self.push_order("j", "", out);
-        out.push_sql(if self.descends() { ") < (" } else { ") > (" });
-        push::<BigInt, _>("", self.cause(), ", ", out)?;
-        for (position, column) in self.order.columns().iter().enumerate() {
-            out.push_sql(if position == 0 { "" } else { ", " });
-            match *column {
-                "queue" => out.push_bind_param::<Text, _>(&after.queue)?,
-                "priority" => out.push_bind_param::<SmallInt, _>(&after.priority)?,
-                "at" => out.push_bind_param::<Timestamptz, _>(&after.at)?,
-                _ => out.push_bind_param::<BigInt, _>(&after.id)?,
-            }
-        }
-        out.push_sql(")");
-        Ok(())
-    }
-
-    /// Writes the order of the walk: on the jobs, as the index has it, or on those `visited`.
-    fn push_order(&self, of: &str, direction: &str, out: &mut AstPass<'_, '_, Pg>) {
-        let (_, at) = self.order.walk();
-        if of == "j" && self.cause().is_some() {
-            out.push_sql("j.cause");
-            out.push_sql(direction);
-            out.push_sql(", ");
-        }
-        for (position, column) in self.order.columns().iter().enumerate() {
-            out.push_sql(if position == 0 { "" } else { ", " });
-            if of == "j" && *column == "at" {
-                out.push_sql(at);
-            } else {
-                out.push_sql(of);
-                out.push_sql(".");
-                out.push_sql(column);
-            }
-            out.push_sql(direction);
         }
     }
 }

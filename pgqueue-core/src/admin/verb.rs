@@ -1,7 +1,7 @@
 //! What is done to jobs: to which states, in which order, by which SQL.
 
 use super::Filter;
-use super::step::Course;
+use super::walk::Order;
 use crate::state::JobState;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,17 +51,17 @@ impl Verb {
     ///
     /// A cancel asks running jobs first, so that none comes back to pending behind its steps, and once more in the end, for
     /// those that were claimed while it went over the pending ones.
-    pub(super) fn courses(self, filter: &Filter) -> Vec<Course> {
+    pub(super) fn courses(self, filter: &Filter) -> Vec<Order> {
         if filter.ids.is_some() {
-            return vec![Course::Ids];
+            return vec![Order::Ids];
         }
         match (self, filter.state) {
             (Self::Requeue | Self::Purge, state) => {
-                vec![Course::Ended(state.unwrap_or(JobState::Dead))]
+                vec![Order::Ended(state.unwrap_or(JobState::Dead))]
             }
-            (Self::Cancel, None) => vec![Course::Running, Course::Pending, Course::Running],
-            (Self::Cancel, Some(JobState::Running)) => vec![Course::Running],
-            (Self::Cancel, Some(_)) | (Self::RunNow, _) => vec![Course::Pending],
+            (Self::Cancel, None) => vec![Order::Running, Order::Pending, Order::Running],
+            (Self::Cancel, Some(JobState::Running)) => vec![Order::Running],
+            (Self::Cancel, Some(_)) | (Self::RunNow, _) => vec![Order::Pending],
         }
     }
 
