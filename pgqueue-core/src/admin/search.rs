@@ -11,6 +11,7 @@ use diesel::sql_types::{Array, BigInt, Bool, SmallInt, Text, Timestamptz};
 
 use super::cursor::Place;
 use super::filter::{Filter, push};
+use super::find::Summary;
 use crate::state::JobState;
 
 /// Which jobs a list walks over, by which index, in which order.
@@ -50,6 +51,16 @@ impl Order {
             Self::Ended(JobState::Completed) => ("j.state = 'completed'", "j.finished_at"),
             Self::Ended(JobState::Cancelled) => ("j.state = 'cancelled'", "j.finished_at"),
             Self::Ended(_) => ("j.state = 'dead'", "j.finished_at"),
+        }
+    }
+
+    /// Gives the time that is part of the order, of one job; none of a job that has not ended where ended ones are listed.
+    pub(super) fn time(self, job: &Summary) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Ids | Self::Newest => Some(job.created_at),
+            Self::Pending => Some(job.run_at),
+            Self::Running => Some(job.started_at.unwrap_or(job.run_at)),
+            Self::Ended(_) => job.finished_at,
         }
     }
 
@@ -96,6 +107,8 @@ pub(super) struct Search<'a> {
     pub(super) order: Order,
     pub(super) newer: bool,
     pub(super) after: Option<Place>,
+    /// Where the walk ends, if not with the last job.
+    pub(super) until: Option<Place>,
     /// Most jobs that it looks at.
     pub(super) window: i64,
     /// Most jobs that it names.
@@ -188,7 +201,13 @@ impl Search<'_> {
         // look for a rare cause among all the dead.
         push::<BigInt, _>(" AND j.cause >= ", self.cause(), "", out)?;
         push::<BigInt, _>(" AND j.cause <= ", self.cause(), "", out)?;
-        self.push_after(out)?;
+        let (before, behind) = if self.descends() {
+            (" < ", " > ")
+        } else {
+            (" > ", " < ")
+        };
+        self.push_bound(self.after.as_ref(), before, out)?;
+        self.push_bound(self.until.as_ref(), behind, out)?;
         // The order is written as the index has it: else the planner may sort the whole table.
         out.push_sql(" ORDER BY ");
         self.push_order("j", self.direction(), out);
@@ -205,21 +224,29 @@ impl Search<'_> {
         }
     }
 
-    fn push_after<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        let Some(after) = &self.after else {
+    /// Writes on which side of a place the walk stays.
+    fn push_bound<'b>(
+        &'b self,
+        place: Option<&'b Place>,
+        side: &'static str,
+        out: &mut AstPass<'_, 'b, Pg>,
+    ) -> QueryResult<()> {
+        let Some(place) = place else {
             return Ok(());
         };
         out.push_sql(" AND (");
         self.push_order("j", "", out);
-        out.push_sql(if self.descends() { ") < (" } else { ") > (" });
+        out.push_sql(")");
+        out.push_sql(side);
+        out.push_sql("(");
         push::<BigInt, _>("", self.cause(), ", ", out)?;
         for (position, column) in self.order.columns().iter().enumerate() {
             out.push_sql(if position == 0 { "" } else { ", " });
             match *column {
-                "queue" => out.push_bind_param::<Text, _>(&after.queue)?,
-                "priority" => out.push_bind_param::<SmallInt, _>(&after.priority)?,
-                "at" => out.push_bind_param::<Timestamptz, _>(&after.at)?,
-                _ => out.push_bind_param::<BigInt, _>(&after.id)?,
+                "queue" => out.push_bind_param::<Text, _>(&place.queue)?,
+                "priority" => out.push_bind_param::<SmallInt, _>(&place.priority)?,
+                "at" => out.push_bind_param::<Timestamptz, _>(&place.at)?,
+                _ => out.push_bind_param::<BigInt, _>(&place.id)?,
             }
         }
         out.push_sql(")");
