@@ -140,6 +140,7 @@ routes! {
     get "/kind" VIEW pages::kinds::show;
     get "/settings" VIEW pages::settings::show;
     post "/settings" VIEW pages::settings::save;
+    post "/settings/columns" VIEW pages::settings::save_columns;
     get "/events" VIEW live::events;
     get "/assets/{version}/{name}" VIEW assets::file;
 }
