@@ -128,6 +128,29 @@ async fn without_javascript_a_purged_cause_is_taken_back() {
 }
 
 #[actix_web::test]
+async fn without_javascript_a_large_purge_is_confirmed_by_its_number() {
+    let site = Site::empty().await;
+    site.database.execute(
+        "INSERT INTO pgqueue_jobs (kind, payload, state, finished_at) \
+         SELECT 'ship', '{}', 'dead', now() - interval '1 s' FROM generate_series(1, 101)",
+    );
+    let browser = Browser::without_javascript(site.address).await;
+    browser.go("/jobs?q=state:dead").await;
+
+    browser.click("a", "Purge all").await;
+    browser.wait_for("h1", "Purge 101 jobs?").await;
+    browser.wait_for("label", "Type 101 to confirm").await;
+    browser.click("button", "Purge 101 jobs").await;
+    browser.wait_for("h1", "Purge 101 jobs?").await; // the browser asks for the number
+    browser.click("#typed", "").await;
+    browser.press(&["1", "0", "1"]).await;
+    browser.click("button", "Purge 101 jobs").await;
+
+    browser.wait_for("h1", "Purge: operation").await;
+    site.database.wait_for_count(JobState::Dead, 0).await;
+}
+
+#[actix_web::test]
 async fn a_cause_is_requeued_in_three_clicks() {
     let (site, id) = with_a_dead_job().await;
     let browser = Browser::open(site.address).await;
