@@ -103,7 +103,10 @@ async fn in_the_order_of_claims_nothing_is_called_newer() {
     site.database
         .execute("UPDATE pgqueue_jobs SET state = 'completed', finished_at = now() WHERE id = 1");
 
-    assert!(!addresses(&page, "data-from=\"")[0].contains("since"));
+    let worker = site.get("/jobs?q=worker:3").await.text;
+    for page in [&page, &worker] {
+        assert!(!addresses(page, "data-from=\"")[0].contains("since"));
+    }
     assert_eq!(
         news(&refreshed(&site, &page).await.text),
         "1 no longer pending: show"
@@ -311,6 +314,9 @@ async fn a_job_shows_how_the_last_of_its_kind_ended() {
     );
     assert!(card.contains("href=\"/jobs?q=kind%3Ajob\""));
     assert_eq!(none.matches("this one").count(), 1);
+    let refresh = site.request(Method::GET, "/jobs/12").header("x-live", "1");
+    let refresh = send(refresh).await.text;
+    assert!(refresh.contains("id=\"standing\"") && !refresh.contains("Last of this kind"));
 }
 
 #[actix_web::test]

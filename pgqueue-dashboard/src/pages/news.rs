@@ -8,7 +8,7 @@ use pgqueue_core::admin::{self, Cursor, Filter, Page, Summary};
 use pgqueue_core::stats::Count;
 use pgqueue_core::{Error, JobState};
 
-use crate::filter::Terms;
+use crate::filter::{Term, Terms};
 use crate::problem::Problem;
 use crate::show;
 use crate::visit::Visit;
@@ -49,7 +49,10 @@ impl Shown {
     /// Notes what a page shows. New jobs are counted for its first page, and where they come in front: pending and running
     /// jobs are listed in an order that is not one of age.
     pub(super) fn on(page: &Page, terms: &Terms, filter: &Filter, is_first: bool) -> Self {
-        let is_of_age = !matches!(terms.state(), Some(JobState::Pending | JobState::Running));
+        let is_of_age = match terms.state() {
+            Some(state) => state.is_terminal(),
+            None => !terms.iter().any(|term| matches!(term, Term::Worker(_))), // of running jobs
+        };
         let place = |job: &Summary| job.place(filter).map(Since::Place);
         let since = match page.jobs.first() {
             _ if !is_first || !is_of_age => None,
