@@ -5,30 +5,34 @@ const body = document.body;
 const base = body.dataset.base;
 const live = document.getElementById('live');
 const seconds = Number(body.dataset.refresh);
-let paused = false, fetching = false, failures = 0, dirty = false, stream = null, timer = null;
+let paused = false, fetching = false, failures = 0, stream = null, timer = null;
 
 // ---- refreshing: the page fetches itself, and what is marked data-live takes the new shape
 const panels = () => [...document.querySelectorAll('[data-live][id]')];
 const say = (state, text) => { if (live) { live.dataset.state = state; live.textContent = text; } };
-const chosen = () => document.querySelector('input[name=id]:checked');
-const busy = () => paused || document.hidden || document.querySelector('dialog[open]') || chosen()
-  || String(getSelection()) !== '' || document.activeElement?.matches('main input, main select, main textarea');
+const busy = () => paused || document.hidden || document.querySelector('dialog[open]')
+  || String(getSelection()) !== '' || document.activeElement?.matches('main input:not([name=id], [data-all]), main select, main textarea');
+// What somebody opened, ticked or stands on stays so.
+const keep = (name, node) => (name === 'open' && node.tagName === 'DETAILS') || name === 'checked' || (name === 'class' && node.tagName === 'TR');
 
 async function refresh() {
   if (fetching || !panels().length) return;
-  if (busy()) { dirty = true; return say('paused', paused ? 'refreshing is paused (t)' : 'not refreshing while you work here'); }
+  if (busy()) return say('paused', paused ? 'refreshing is paused (t)' : 'not refreshing while you work here');
   fetching = true;
   try {
-    const answer = await fetch(location.href, { headers: { accept: 'text/html', 'x-live': '1' }, redirect: 'error' });
+    // A list asks for the rows that it shows, so that none moves.
+    const from = document.querySelector('[data-from]')?.dataset.from ?? location.href;
+    const answer = await fetch(from, { headers: { accept: 'text/html', 'x-live': '1' }, redirect: 'error' });
     if (!answer.ok) throw new Error(String(answer.status));
     const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html');
-    if (busy()) { dirty = true; return; }
+    if (busy()) return;
     for (const panel of panels()) {
       const next = fresh.getElementById(panel.id);
+      if (panel.tagName === 'TR') panel.classList.toggle('gone', !next);
       if (next) Idiomorph.morph(panel, next, { restoreFocus: true, ignoreActiveValue: true, callbacks: {
-        beforeAttributeUpdated: (name, node) => !(name === 'open' && node.tagName === 'DETAILS') } });
+        beforeAttributeUpdated: (name, node) => !keep(name, node) } });
     }
-    failures = 0; dirty = false; say('on', 'live');
+    failures = 0; say('on', 'live');
   } catch (error) {
     failures += 1; say('off', `not up to date: the dashboard does not answer (${error.message})`);
   } finally { fetching = false; }
@@ -64,7 +68,6 @@ function count() {
   for (const text of document.querySelectorAll('[data-selected]')) text.textContent = String(on);
   const top = document.querySelector('input[data-all]');
   if (top) { top.checked = on > 0 && on === all.length; top.indeterminate = on > 0 && on < all.length; }
-  if (!on && dirty) refresh();
 }
 document.addEventListener('change', (event) => {
   if (event.target.matches('input[data-all]')) for (const box of document.querySelectorAll('input[name=id]')) box.checked = event.target.checked;
@@ -92,18 +95,23 @@ function step(by) {
   all[at]?.classList.remove('current'); next.classList.add('current');
   next.querySelector('a')?.focus(); next.scrollIntoView({ block: 'nearest' });
 }
+const search = () => { const field = document.querySelector('input[type=search]'); if (field) field.focus(); else location.href = `${base}/jobs#q`; };
+if (location.hash === '#q') document.getElementById('q')?.focus();
 let before = '';
 document.addEventListener('keydown', (event) => {
-  if (body.dataset.keys !== 'true' || event.ctrlKey || event.metaKey || event.altKey || event.target.matches('input:not([type=checkbox]), select, textarea')) return;
-  const key = event.key, pair = `${before} ${key}`;
+  if (body.dataset.keys !== 'true' || event.altKey) return;
+  if (event.ctrlKey || event.metaKey) { if (event.key === 'k') { event.preventDefault(); search(); } return; }
+  if (event.target.matches('input:not([type=checkbox]), select, textarea')) return;
+  const key = event.key, link = document.querySelector(`a[data-key=${JSON.stringify(`${before} ${key}`.trim())}]`);
   before = key === 'g' ? 'g' : '';
-  const link = document.querySelector(`[data-key="${CSS.escape(pair).replaceAll('\\ ', ' ')}"]`);
-  if (pair.startsWith('g ') && link) { location.href = link.href; return; }
+  if (link) { location.href = link.href; return; }
   const does = {
     '?': () => document.getElementById('keys').showModal(),
-    '/': () => document.querySelector('input[type=search]')?.focus(),
+    '/': search,
     j: () => step(1), k: () => step(-1),
     x: () => { const box = document.querySelector('tr.current input[name=id]'); if (box) { box.checked = !box.checked; count(); } },
+    // Acts on nothing yet: Enter does, once somebody has seen where he is.
+    r: () => document.querySelector('[data-requeue]:enabled')?.focus(),
     t: () => { paused = !paused; paused ? say('paused', 'refreshing is paused (t)') : refresh(); },
   }[key];
   if (does) { event.preventDefault(); does(); }

@@ -29,6 +29,7 @@ mod basic;
 mod cached;
 mod chart;
 mod checks;
+mod columns;
 mod cookies;
 mod dashboard;
 mod database;

@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use diesel_async::AsyncPgConnection;
 use futures_util::FutureExt as _;
 use futures_util::stream;
+use pgqueue_core::admin::{self, Operation};
 use pgqueue_core::stats::{
     self, Activity, CauseStats, Count, Estimate, KindStats, OldestWaiting, QueueStats, Scope,
     Timeline,
@@ -33,6 +34,8 @@ const FRESH: Duration = Duration::from_millis(900);
 const CAUSES_FRESH: Duration = Duration::from_secs(2);
 /// Most causes that are read at once.
 pub(crate) const CAUSES: usize = 500;
+/// Bulk operations that are looked through for those at work.
+const OPERATIONS: i64 = 50;
 /// How old what is shown beside other pages may be.
 const PEEK: Duration = Duration::from_secs(30);
 /// Most streams at once; further browsers poll.
@@ -85,6 +88,7 @@ struct State {
     database: Database,
     snapshot: Shared<Snapshot>,
     causes: Shared<Vec<CauseStats>>,
+    operations: Shared<Vec<Operation>>,
     timelines: Cached<(Span, Scope), Timeline>,
     kinds: Cached<Span, Vec<KindStats>>,
     counts: Cached<JobState, i64>,
@@ -105,6 +109,7 @@ impl Live {
             database,
             snapshot: Shared::new(FRESH),
             causes: Shared::new(CAUSES_FRESH),
+            operations: Shared::new(FRESH),
             timelines: Cached::default(),
             kinds: Cached::default(),
             counts: Cached::default(),
@@ -136,6 +141,15 @@ impl Live {
             database.read(move |conn| stats::causes_async(conn, limit).boxed())
         };
         self.0.causes.get(read).await
+    }
+
+    /// Gives the newest bulk operations.
+    pub(crate) async fn operations(&self) -> Result<Arc<Vec<Operation>>, Problem> {
+        let read = || {
+            let database = &self.0.database;
+            database.read(|conn| admin::operations_async(conn, None, OPERATIONS).boxed())
+        };
+        self.0.operations.get(read).await
     }
 
     /// Has the next visitor read anew: somebody changed something.

@@ -113,6 +113,7 @@ routes! {
     post "/bulk/{id}/undo" REQUEUE pages::operations::undo;
     get "/settings" VIEW pages::settings::show;
     post "/settings" VIEW pages::settings::save;
+    post "/settings/columns" VIEW pages::settings::save_columns;
     get "/events" VIEW live::events;
     get "/assets/{version}/{name}" VIEW assets::file;
 }

@@ -157,6 +157,41 @@ async fn every_page_that_tells_of_a_problem_is_accessible_and_fits() {
 }
 
 #[actix_web::test]
+async fn a_list_with_every_column_open_details_and_news_is_accessible_and_fits() {
+    let site = Site::seeded().await;
+    let browser = Browser::open(site.address).await;
+    browser.never_refresh().await;
+    browser.go("/jobs").await;
+    browser.click("#columns summary", "Columns").await;
+    for column in ["Priority", "Created", "Took", "Worker", "Unique key"] {
+        browser.click("#columns label", column).await;
+    }
+    browser.click("#columns button", "Save").await;
+    browser.wait_for(".notice", "Saved").await;
+    let list = "/jobs?q=state:dead+kind:notify_warehouse&size=25";
+    browser.go(list).await;
+    let from = browser
+        .run("return document.getElementById('news').dataset.from")
+        .await;
+    site.database.execute(
+        "UPDATE pgqueue_jobs SET state = 'running', claimed_by = 1, finished_at = NULL, started_at = now() \
+         WHERE id = (SELECT min(id) FROM pgqueue_jobs WHERE state = 'dead' AND kind = 'notify_warehouse'); \
+         INSERT INTO pgqueue_jobs (kind, payload, state, finished_at) \
+         SELECT 'notify_warehouse', '{}', 'dead', now() FROM generate_series(1, 12)",
+    );
+
+    let mut faults = look(&browser, "columns", list).await;
+    faults.extend(look(&browser, "news", from.as_str().unwrap()).await);
+    browser.click("#columns summary", "Columns").await;
+    faults.extend(violations(&browser).await);
+    keep("columns-open", &browser.picture().await);
+    browser.resize(1280, 900).await;
+    keep("columns-open-wide", &browser.picture().await);
+
+    assert_eq!(faults, Vec::<String>::new());
+}
+
+#[actix_web::test]
 async fn the_list_of_keys_is_accessible() {
     let site = Site::empty().await;
     let browser = Browser::open(site.address).await;

@@ -2,6 +2,7 @@
 
 use pgqueue_core::{Context, Job, JobState, Outcome, Worker};
 use pgqueue_suite::site::Site;
+use pgqueue_suite::wait_until;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -127,6 +128,29 @@ async fn without_javascript_a_purged_cause_is_taken_back() {
 }
 
 #[actix_web::test]
+async fn without_javascript_a_large_purge_is_confirmed_by_its_number() {
+    let site = Site::empty().await;
+    site.database.execute(
+        "INSERT INTO pgqueue_jobs (kind, payload, state, finished_at) \
+         SELECT 'ship', '{}', 'dead', now() - interval '1 s' FROM generate_series(1, 101)",
+    );
+    let browser = Browser::without_javascript(site.address).await;
+    browser.go("/jobs?q=state:dead").await;
+
+    browser.click("a", "Purge all").await;
+    browser.wait_for("h1", "Purge 101 jobs?").await;
+    browser.wait_for("label", "Type 101 to confirm").await;
+    browser.click("button", "Purge 101 jobs").await;
+    browser.wait_for("h1", "Purge 101 jobs?").await; // the browser asks for the number
+    browser.click("#typed", "").await;
+    browser.press(&["1", "0", "1"]).await;
+    browser.click("button", "Purge 101 jobs").await;
+
+    browser.wait_for("h1", "Purge: operation").await;
+    site.database.wait_for_count(JobState::Dead, 0).await;
+}
+
+#[actix_web::test]
 async fn a_cause_is_requeued_in_three_clicks() {
     let (site, id) = with_a_dead_job().await;
     let browser = Browser::open(site.address).await;
@@ -152,6 +176,91 @@ async fn without_a_mouse_jobs_are_selected_and_requeued() {
     browser.press(&[key::TAB, key::ENTER]).await;
 
     site.database.wait_for_state(id, JobState::Pending).await;
+}
+
+#[actix_web::test]
+async fn a_key_leads_to_requeue_and_another_does_it() {
+    let (site, id) = with_a_dead_job().await;
+    let browser = Browser::open(site.address).await;
+    browser.go("/jobs").await;
+
+    browser.press(&["r", "j", "x"]).await;
+    browser.wait_for("[data-selected]", "1").await;
+    browser.press(&["r"]).await;
+    assert_eq!(browser.text(":focus").await, "Requeue");
+    assert_eq!(site.database.job(id).state, JobState::Dead);
+    browser.press(&[key::ENTER]).await;
+
+    site.database.wait_for_state(id, JobState::Pending).await;
+}
+
+#[actix_web::test]
+async fn without_a_mouse_dead_jobs_are_gone_through_and_requeued() {
+    let (site, _) = with_a_dead_job().await;
+    site.database.execute(
+        "INSERT INTO pgqueue_jobs (kind, payload, state, attempt, finished_at) \
+         SELECT 'ship', '{\"order_id\": 7}', 'dead', 4, clock_timestamp() FROM generate_series(1, 2)",
+    );
+    let browser = Browser::open(site.address).await;
+    browser.go("/jobs?q=state:dead").await;
+
+    browser.press(&["j", key::ENTER]).await;
+    browser.wait_for("h1", "ship 3").await;
+    browser.press(&["n"]).await;
+    browser.wait_for("h1", "ship 2").await;
+    browser.press(&["r", key::ENTER]).await;
+    browser.wait_for(".head .state", "pending").await;
+    browser.press(&["n"]).await;
+    browser.wait_for("h1", "ship 1").await;
+    browser.press(&["p"]).await;
+    browser.wait_for("h1", "ship 3").await;
+    browser.press(&["u"]).await;
+
+    browser.wait_for("h1", "Jobs").await;
+    assert_eq!(browser.all("tbody tr").await.len(), 2);
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+}
+
+#[actix_web::test]
+async fn the_search_is_reached_by_a_key_from_every_page() {
+    let site = Site::empty().await;
+    let browser = Browser::open(site.address).await;
+    for (path, script) in [
+        (
+            "/workers",
+            "new KeyboardEvent('keydown', { key: '/', bubbles: true })",
+        ),
+        (
+            "/jobs",
+            "new KeyboardEvent('keydown', { key: 'k', ctrlKey: true, bubbles: true })",
+        ),
+    ] {
+        browser.go(path).await;
+        browser
+            .run(&format!("document.body.dispatchEvent({script})"))
+            .await;
+
+        wait_until("the search has the focus", async || {
+            browser.all("#q:focus").await.len() == 1
+        })
+        .await;
+    }
+}
+
+#[actix_web::test]
+async fn without_javascript_columns_are_chosen() {
+    let (site, _) = with_a_dead_job().await;
+    let browser = Browser::without_javascript(site.address).await;
+    browser.go("/jobs?q=state:dead").await;
+
+    browser.click("#columns summary", "Columns").await;
+    browser.click("#columns label", "Took").await;
+    browser.click("#columns label", "Payload").await;
+    browser.click("#columns button", "Save").await;
+
+    browser.wait_for("thead", "Took").await;
+    assert!(!browser.text("thead").await.contains("Payload"));
+    assert_eq!(browser.text(".chip.on code").await, "state:dead");
 }
 
 #[actix_web::test]

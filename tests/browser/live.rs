@@ -56,6 +56,60 @@ async fn a_page_stays_as_it_is_while_text_is_selected() {
     browser.wait_for("main", "newcomers").await;
 }
 
+const DIE: &str = "INSERT INTO pgqueue_jobs (kind, payload, state, attempt, finished_at) \
+    SELECT 'ship', '{}', 'dead', 4, clock_timestamp() FROM generate_series(1, 12)";
+
+/// Where the rows of a list are, with what their boxes and links say.
+async fn rows(browser: &Browser) -> String {
+    let script = "return [...document.querySelectorAll('tbody tr')].map((row) => \
+        `${row.id} at ${row.getBoundingClientRect().top} ${row.querySelector('input').checked}`).join();";
+    browser.run(script).await.as_str().unwrap().to_owned()
+}
+
+#[actix_web::test]
+async fn new_jobs_are_counted_and_move_no_row() {
+    let site = Site::empty().await;
+    site.database.execute(DIE);
+    let browser = Browser::open(site.address).await;
+    browser.go("/jobs?q=state:dead").await;
+    let before = rows(&browser).await;
+
+    site.database.execute(DIE);
+
+    browser.wait_for("#news", "12 newer: show").await;
+    assert_eq!(rows(&browser).await, before);
+    browser.click("#news a", "show").await;
+    browser.wait_for("tbody", "24").await;
+    assert_eq!(browser.all("tbody tr").await.len(), 24);
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+}
+
+#[actix_web::test]
+async fn rows_are_brought_up_to_date_around_what_is_ticked_focused_and_open() {
+    let site = Site::empty().await;
+    site.database.execute(DIE);
+    let browser = Browser::open(site.address).await;
+    browser.go("/jobs?q=state:dead").await;
+    browser.click("#columns summary", "Columns").await;
+    browser.press(&["j", "j", "x"]).await;
+    browser.wait_for("[data-selected]", "1").await;
+    let before = rows(&browser).await;
+
+    site.database.execute(
+        "UPDATE pgqueue_jobs SET state = 'pending', finished_at = NULL WHERE id = 11; DELETE FROM pgqueue_jobs WHERE id = 10",
+    );
+    browser.wait_for("#job-11 .state", "pending").await;
+    browser.wait_for("#news", "1 no longer dead, 1 gone").await;
+    hear(&browser, 2).await;
+
+    assert_eq!(rows(&browser).await, before);
+    assert!(before.contains("job-11 at") && before.contains("true"));
+    assert_eq!(browser.all("#job-11.current :focus").await.len(), 1);
+    assert_eq!(browser.all("#columns[open]").await.len(), 1);
+    assert_eq!(browser.all("#job-10.gone").await.len(), 1);
+    assert_eq!(browser.text("#live").await, "live");
+}
+
 #[actix_web::test]
 async fn a_page_that_nobody_sees_asks_for_nothing_and_catches_up_when_it_is_seen() {
     let site = Site::empty().await;

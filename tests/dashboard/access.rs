@@ -125,7 +125,8 @@ async fn who_may_only_read_can_change_nothing() {
     )
     .await;
     let origin = format!("http://{}", site.address);
-    let harmless = ["/admin/settings"]; // a preference of one browser, in a cookie
+    // Preferences of one browser, in a cookie.
+    let harmless = ["/admin/settings", "/admin/settings/columns"];
 
     for (method, path, needs) in routes() {
         let request = site

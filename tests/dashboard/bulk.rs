@@ -81,6 +81,38 @@ async fn a_cause_is_requeued_in_three_clicks_from_the_overview() {
 }
 
 #[actix_web::test]
+async fn a_number_is_confirmed_as_the_page_writes_it_or_plain() {
+    let site = Site::empty().await;
+    site.database.execute(
+        "INSERT INTO pgqueue_jobs (kind, payload, state, finished_at) \
+         SELECT 'job', '{}', 'dead', now() - interval '1 s' FROM generate_series(1, 1200)",
+    );
+
+    for (typed, status) in [
+        ("", StatusCode::UNPROCESSABLE_ENTITY),
+        ("1 20", StatusCode::UNPROCESSABLE_ENTITY),
+        ("1\u{202f}200", StatusCode::SEE_OTHER),
+        (" 1 200 ", StatusCode::SEE_OTHER),
+        ("1200", StatusCode::SEE_OTHER),
+    ] {
+        site.database.execute("DELETE FROM pgqueue_bulk_operations");
+        let left = site.database.count(JobState::Dead);
+        let form = [
+            ("filter", "state:dead"),
+            ("cutoff", "2026-01-01T00:00:00Z"), // nothing is that old
+            ("expected", "1200"),
+            ("exact", "true"),
+            ("typed", typed),
+        ];
+
+        let answer = site.post("/bulk/purge", &form).await;
+
+        assert_eq!(answer.status, status, "{typed:?}: {}", answer.text);
+        assert_eq!(site.database.count(JobState::Dead), left);
+    }
+}
+
+#[actix_web::test]
 async fn a_purge_asks_for_the_number_and_can_be_undone() {
     let site = Site::seeded().await;
     let before = site.database.count(JobState::Dead);

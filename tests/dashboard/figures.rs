@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 use futures_util::future::join_all;
 use pgqueue_core::{admin, stats};
-use pgqueue_dashboard::DashboardBuilder;
+use pgqueue_dashboard::{Access, DashboardBuilder, Permissions};
 use pgqueue_suite::TestDatabase;
 use reqwest::StatusCode;
 
@@ -303,4 +303,64 @@ async fn a_timeline_adds_up_to_what_was_counted() {
     let runs = stats::activity(conn, from, to, five_minutes).unwrap();
     assert!(runs.of("mail").iter().sum::<i64>() >= sum(&mail));
     assert!(runs.of("nobody").iter().all(|runs| *runs == 0));
+}
+
+#[actix_web::test]
+async fn the_overview_shows_operations_that_are_at_work_or_failed_within_a_day() {
+    let site = Site::empty().await;
+    let quiet = site.get("/").await.text;
+    site.database.execute(
+        "INSERT INTO pgqueue_bulk_operations (cutoff, next_at, finished_at, expected, expected_exactly, done, state, verb, actor, filter, place) \
+         SELECT now(), 'infinity', now() - v.ended, 400, true, 120, v.state, 'run_now', 'alice', '{}', '{}' \
+         FROM (VALUES (NULL, 'running'), (NULL, 'paused'), (interval '1 h', 'failed'), (interval '2 d', 'failed'), (interval '1 h', 'finished')) AS v (ended, state)",
+    );
+    let live = Site::of(site.database, DashboardBuilder::insecure_open_to_everybody).await;
+
+    let page = live.get("/").await.text;
+
+    assert!(!quiet.contains("Bulk operations <span"));
+    let shown = [1, 2, 3, 4, 5].map(|id| page.contains(&format!("href=\"/bulk/{id}\"")));
+    assert_eq!(shown, [true, true, true, false, false]);
+    assert!(page.contains("run now 1") && page.contains("120 <span class=\"muted\">of 400"));
+}
+
+#[actix_web::test]
+async fn a_kind_shows_the_payload_of_its_newest_job_without_secrets() {
+    let site = Site::empty().await;
+    site.database.execute(
+        "INSERT INTO pgqueue_jobs (kind, payload) VALUES \
+         ('send', '{\"order\": 1}'), ('send', '{\"order\": 2, \"api_token\": \"x9\"}'), ('sync', '{}')",
+    );
+
+    let page = site.get("/kind?name=send").await.text;
+    let none = site.get("/kind?name=nobody").await.text;
+    let refresh = site.request(reqwest::Method::GET, "/kind?name=send");
+    let refresh = pgqueue_suite::site::send(refresh.header("x-live", "1")).await;
+
+    assert!(
+        page.contains("href=\"/jobs/2\"") && page.contains("order&#34;: 2"),
+        "{page}"
+    );
+    assert!(!page.contains("x9") && page.contains("1 hidden"));
+    assert!(none.contains("None of the newest 5\u{202f}000 jobs is of this kind"));
+    assert!(
+        !refresh.text.contains("order&#34;"),
+        "what does not change is not read again"
+    );
+}
+
+#[actix_web::test]
+async fn a_kind_shows_no_payload_to_who_may_not_see_them() {
+    let site = Site::of(TestDatabase::migrated(), |builder: DashboardBuilder| {
+        builder.access(async |_: &actix_web::dev::ServiceRequest| {
+            Ok(Access::new("eve", Permissions::VIEW))
+        })
+    })
+    .await;
+    site.database
+        .execute("INSERT INTO pgqueue_jobs (kind, payload) VALUES ('send', '{\"order\": 7}')");
+
+    let page = site.get("/kind?name=send").await.text;
+
+    assert!(page.contains("takes the permission VIEW_PAYLOAD") && !page.contains("order&#34;"));
 }

@@ -8,6 +8,7 @@ mod bulk;
 mod dead;
 mod figures;
 mod jobs;
+mod lists;
 mod living;
 mod mounting;
 mod operations;

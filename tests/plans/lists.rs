@@ -125,3 +125,40 @@ async fn what_is_told_of_one_job_looks_at_its_line_only() {
         );
     }
 }
+
+#[tokio::test]
+async fn what_is_new_in_a_list_is_counted_by_its_index() {
+    let (db, loader) = empty_and_analysed().await;
+    load(&loader).await;
+    loader.batch_execute("ANALYZE pgqueue_jobs").await.unwrap();
+
+    let mut complaints = Vec::new();
+    for (name, filter, _) in cases() {
+        let mut first = admin::find(filter.clone())
+            .size(1)
+            .run(&mut db.sync())
+            .unwrap();
+        // As if the page had been open for hours.
+        let mut old = admin::find(400_001).run(&mut db.sync()).unwrap();
+        for job in [first.jobs.pop(), old.jobs.pop()].into_iter().flatten() {
+            let Some(place) = job.place(&filter) else {
+                continue;
+            };
+            let find = admin::find(filter.clone()).size(99).at(place);
+            let (count, scans, fetched) = metered(&db, |conn| find.count_ahead(conn).unwrap());
+            // Running jobs are sorted; of 15,000 dead ones the planner may sort all.
+            let limit = if matches!(name, "running" | "rare error") {
+                15_200
+            } else {
+                5_200
+            };
+            if scans > 0 || fetched > limit || count.at_least > 99 {
+                complaints.push(format!(
+                    "{name}: {scans} scans, {fetched} fetched, {count:?}"
+                ));
+            }
+        }
+    }
+
+    assert!(complaints.is_empty(), "{complaints:#?}");
+}

@@ -137,3 +137,71 @@ async fn a_dead_job_whose_key_is_taken_says_by_whom() {
     assert_eq!(admin::reveal(99).run_async(&mut conn).await.unwrap(), None);
     assert_eq!(admin::why(&mut db.sync(), 99).unwrap(), []);
 }
+
+#[tokio::test]
+async fn what_came_in_front_of_a_place_is_counted_up_to_the_size() {
+    let db = TestDatabase::migrated();
+    dead(&db, 40);
+    let list = || Filter::new().state(JobState::Dead);
+    let page = admin::find(list()).run(&mut db.sync()).unwrap();
+    let place = page.jobs[0].place(&list()).unwrap();
+    let mut conn = db.asynchronous().await;
+    let mut ahead = async |size: u16, filter: Filter| {
+        let find = admin::find(filter).size(size).at(place.clone());
+        let count = find.count_ahead_async(&mut conn).await.unwrap();
+        (count.at_least, count.exact)
+    };
+
+    assert_eq!(ahead(9, list()).await, (0, true));
+    db.execute("INSERT INTO pgqueue_jobs (kind, payload, state, finished_at) SELECT 'new', '{}', 'dead', now() FROM generate_series(1, 7)");
+
+    assert_eq!(ahead(9, list()).await, (7, true));
+    assert_eq!(ahead(7, list()).await, (7, true));
+    assert_eq!(ahead(5, list()).await, (5, false));
+    assert_eq!(ahead(9, list().kind("new")).await, (7, true));
+    assert_eq!(ahead(9, list().kind("job")).await, (0, true));
+}
+
+#[test]
+fn from_its_place_a_list_goes_on_in_both_directions() {
+    let db = TestDatabase::migrated();
+    dead(&db, 9);
+    db.execute(
+        "INSERT INTO pgqueue_jobs (kind, payload, priority) SELECT 'job', '{}', 9 - n FROM generate_series(1, 9) AS n",
+    );
+
+    for list in [
+        Filter::new(),
+        Filter::new().state(JobState::Dead),
+        Filter::new().state(JobState::Pending),
+    ] {
+        let all = admin::find(list.clone()).run(&mut db.sync()).unwrap().jobs;
+        let place = all[4].place(&list).unwrap();
+        let one = |at| {
+            let find = admin::find(list.clone()).size(1).at(at);
+            find.run(&mut db.sync()).unwrap().jobs
+        };
+
+        assert_eq!(one(place.clone()), all[5..6]);
+        assert_eq!(one(place.towards_the_front()), all[3..4]);
+    }
+    let pending = admin::find(10).run(&mut db.sync()).unwrap().jobs;
+    assert_eq!(pending[0].place(&Filter::new().state(JobState::Dead)), None);
+}
+
+#[test]
+fn a_search_that_may_look_at_few_jobs_looks_at_no_more() {
+    let db = TestDatabase::migrated();
+    dead(&db, 120);
+    let rare = || {
+        admin::find(Filter::new().kind("rare"))
+            .size(1)
+            .visit_at_most(70)
+    };
+
+    let page = rare().run(&mut db.sync()).unwrap();
+    let rest = rare().at(page.older.clone().unwrap()).run(&mut db.sync());
+
+    assert!(page.jobs.is_empty() && page.visited == 70 && page.stopped.is_some());
+    assert_eq!(rest.unwrap().visited, 50);
+}

@@ -5,6 +5,9 @@ use std::str::FromStr;
 
 use chrono::DateTime;
 
+use super::filter::Filter;
+use super::find::Summary;
+use super::search::order_of;
 use super::walk::{Order, Place};
 use crate::error::{Error, ErrorKind};
 use crate::state::JobState;
@@ -15,6 +18,38 @@ pub struct Cursor {
     pub(super) newer: bool,
     pub(super) order: Order,
     pub(super) place: Place,
+}
+
+impl Cursor {
+    /// Gives the same place for a page that goes the other way: towards the front of the list.
+    #[must_use]
+    pub fn towards_the_front(mut self) -> Self {
+        self.newer = true;
+        self
+    }
+}
+
+impl Summary {
+    /// Gives the place of the job in the list of a filter, whether it matches or not: a page that begins there goes on
+    /// behind it. None if that list is of jobs that have ended, and this one has not.
+    #[must_use]
+    pub fn place(&self, list: &Filter) -> Option<Cursor> {
+        let order = match order_of(list) {
+            Order::Ids => Order::Newest, // they share their cursors
+            order => order,
+        };
+        let place = Place {
+            queue: self.queue.clone(),
+            priority: self.priority,
+            at: order.time(self)?,
+            id: self.id,
+        };
+        Some(Cursor {
+            newer: false,
+            order,
+            place,
+        })
+    }
 }
 
 impl fmt::Display for Cursor {

@@ -13,6 +13,7 @@ use super::walk::{Order, Place};
 use crate::error::{Error, ErrorKind};
 use crate::sql::operators::Summaries;
 use crate::state::JobState;
+use crate::stats::Count;
 
 /// Jobs that a statement looks at: some ten milliseconds from memory.
 const WINDOW: i64 = 5_000;
@@ -42,6 +43,7 @@ pub fn find(filter: impl Into<Filter>) -> Find {
         filter: filter.into(),
         size: 50,
         at: None,
+        visits: None,
     }
 }
 
@@ -52,6 +54,7 @@ pub struct Find {
     filter: Filter,
     size: u16,
     at: Option<Cursor>,
+    visits: Option<i64>,
 }
 
 /// A page of a list.
@@ -121,6 +124,12 @@ impl Find {
         self
     }
 
+    /// Looks at no more than so many jobs, where fewer than usual will do.
+    pub fn visit_at_most(mut self, jobs: u16) -> Self {
+        self.visits = Some(i64::from(jobs));
+        self
+    }
+
     /// Reads the page, on a sync connection.
     ///
     /// # Errors
@@ -153,6 +162,36 @@ impl Find {
         let ids = walk.ids();
         let jobs = diesel_async::RunQueryDsl::load(Summaries { ids: &ids }, conn).await?;
         Ok(walk.page(&ids, jobs))
+    }
+
+    /// Counts what matches in front of [`at`](Self::at), or at all without it, up to [`size`](Self::size): what has come
+    /// since somebody read the first page. Looks at 5,000 jobs at most, the foremost first. On a sync connection.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn count_ahead<C: LoadConnection<Backend = Pg>>(
+        self,
+        conn: &mut C,
+    ) -> Result<Count, Error> {
+        let walk = Walk::new(&self)?;
+        let found = RunQueryDsl::load(walk.search_ahead(), conn)?;
+        Ok(walk.count_ahead(found))
+    }
+
+    /// Counts as [`count_ahead`](Self::count_ahead) does, on an async connection.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    ///
+    /// # Cancellation safety
+    /// It only reads.
+    pub async fn count_ahead_async<C: AsyncConnectionCore<Backend = Pg>>(
+        self,
+        conn: &mut C,
+    ) -> Result<Count, Error> {
+        let walk = Walk::new(&self)?;
+        let found = diesel_async::RunQueryDsl::load(walk.search_ahead(), conn).await?;
+        Ok(walk.count_ahead(found))
     }
 }
 
@@ -201,16 +240,18 @@ impl<'a> Walk<'a> {
     }
 
     fn window(&self) -> i64 {
-        match self.order {
+        let window = match self.order {
             Order::Running => RUNNING,
             _ if self.find.filter.is_walk_alone(self.order) => i64::from(self.find.size) + 1,
             _ => WINDOW,
-        }
+        };
+        let left = self.find.visits.map(|visits| visits - self.visited);
+        left.map_or(window, |left| window.min(left))
     }
 
     fn next_search(&self) -> Option<Search<'a>> {
         let wanted = usize::from(self.find.size) + 1 - self.found.len();
-        if self.is_through || self.statements >= STATEMENTS || wanted == 0 {
+        if self.is_through || self.statements >= STATEMENTS || wanted == 0 || self.window() <= 0 {
             return None;
         }
         let start = || self.find.at.as_ref().map(|cursor| cursor.place.clone());
@@ -219,19 +260,44 @@ impl<'a> Walk<'a> {
             order: self.order,
             newer: self.newer,
             after: self.last.clone().or_else(start),
+            until: None,
             window: self.window(),
             limit: i64::try_from(wanted).unwrap_or(i64::MAX),
         })
     }
 
+    /// Searches from the front of the list to where it begins.
+    fn search_ahead(&self) -> Search<'a> {
+        Search {
+            filter: &self.find.filter,
+            order: self.order,
+            newer: false,
+            after: None,
+            until: self.find.at.as_ref().map(|cursor| cursor.place.clone()),
+            window: self.window(),
+            limit: i64::from(self.find.size) + 1,
+        }
+    }
+
+    fn count_ahead(&self, mut found: Vec<Found>) -> Count {
+        let last = found.pop_if(|found| found.is_last);
+        let is_through = last.is_none_or(|last| last.visited < self.window());
+        let size = usize::from(self.find.size);
+        Count {
+            at_least: i64::try_from(found.len().min(size)).unwrap_or(i64::MAX),
+            exact: is_through && found.len() <= size,
+        }
+    }
+
     fn absorb(&mut self, mut found: Vec<Found>) {
+        let window = self.window();
         self.statements += 1;
         let Some(last) = found.pop_if(|found| found.is_last) else {
             self.is_through = true;
             return;
         };
         self.visited += last.visited;
-        self.is_through = last.visited < self.window();
+        self.is_through = last.visited < window;
         self.last = Some(last.place());
         self.found.append(&mut found);
     }

@@ -52,6 +52,8 @@ pub(super) struct Search<'a> {
     pub(super) order: Order,
     pub(super) newer: bool,
     pub(super) after: Option<Place>,
+    /// Where the walk ends, if not with the last job.
+    pub(super) until: Option<Place>,
     /// Most jobs that it looks at.
     pub(super) window: i64,
     /// Most jobs that it names.
@@ -104,6 +106,7 @@ impl Search<'_> {
             descends: descends != self.newer,
             filter: self.filter,
             after: self.after.as_ref(),
+            until: self.until.as_ref(),
         }
     }
 

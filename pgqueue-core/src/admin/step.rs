@@ -129,6 +129,7 @@ impl Step {
             descends: false,
             filter: &self.filter,
             after: self.after.as_ref(),
+            until: None,
         }
     }
 

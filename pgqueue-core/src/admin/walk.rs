@@ -12,6 +12,7 @@ use diesel::sql_types::{Array, BigInt, SmallInt, Text, Timestamptz};
 use serde::{Deserialize, Serialize};
 
 use super::filter::{Filter, push};
+use super::find::Summary;
 use crate::state::JobState;
 
 /// Which jobs are visited, by which index, in which order.
@@ -53,6 +54,16 @@ impl Order {
         }
     }
 
+    /// Gives the time that is part of the order, of one job; none of a job that has not ended where ended ones are listed.
+    pub(super) fn time(self, job: &Summary) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Ids | Self::Newest => Some(job.created_at),
+            Self::Pending => Some(job.run_at),
+            Self::Running => Some(job.started_at.unwrap_or(job.run_at)),
+            Self::Ended(_) => job.finished_at,
+        }
+    }
+
     fn columns(self) -> &'static [&'static str] {
         match self {
             Self::Ids | Self::Newest => &["id"],
@@ -79,6 +90,8 @@ pub(super) struct Walk<'a> {
     pub(super) descends: bool,
     pub(super) filter: &'a Filter,
     pub(super) after: Option<&'a Place>,
+    /// Where it ends, if not with the last job.
+    pub(super) until: Option<&'a Place>,
 }
 
 impl<'a> Walk<'a> {
@@ -113,7 +126,13 @@ impl<'a> Walk<'a> {
         // look for a rare cause among all the dead.
         push::<BigInt, _>(" AND j.cause >= ", self.cause(), "", out)?;
         push::<BigInt, _>(" AND j.cause <= ", self.cause(), "", out)?;
-        self.push_after(out)
+        let (onward, back) = if self.descends {
+            (" < ", " > ")
+        } else {
+            (" > ", " < ")
+        };
+        self.push_bound(self.after, onward, out)?;
+        self.push_bound(self.until, back, out)
     }
 
     /// Writes the order on the jobs as the index has it: else the planner may sort the whole table.
@@ -137,21 +156,29 @@ impl<'a> Walk<'a> {
         self.filter.cause.as_ref().filter(|_| is_dead)
     }
 
-    fn push_after(&self, out: &mut AstPass<'_, 'a, Pg>) -> QueryResult<()> {
-        let Some(after) = self.after else {
+    /// Writes on which side of a place it stays.
+    fn push_bound(
+        &self,
+        place: Option<&'a Place>,
+        side: &str,
+        out: &mut AstPass<'_, 'a, Pg>,
+    ) -> QueryResult<()> {
+        let Some(place) = place else {
             return Ok(());
         };
         out.push_sql(" AND (");
         self.push_place("", out);
-        out.push_sql(if self.descends { ") < (" } else { ") > (" });
+        out.push_sql(")");
+        out.push_sql(side);
+        out.push_sql("(");
         push::<BigInt, _>("", self.cause(), ", ", out)?;
         for (position, column) in self.order.columns().iter().enumerate() {
             out.push_sql(if position == 0 { "" } else { ", " });
             match *column {
-                "queue" => out.push_bind_param::<Text, _>(&after.queue)?,
-                "priority" => out.push_bind_param::<SmallInt, _>(&after.priority)?,
-                "at" => out.push_bind_param::<Timestamptz, _>(&after.at)?,
-                _ => out.push_bind_param::<BigInt, _>(&after.id)?,
+                "queue" => out.push_bind_param::<Text, _>(&place.queue)?,
+                "priority" => out.push_bind_param::<SmallInt, _>(&place.priority)?,
+                "at" => out.push_bind_param::<Timestamptz, _>(&place.at)?,
+                _ => out.push_bind_param::<BigInt, _>(&place.id)?,
             }
         }
         out.push_sql(")");

@@ -244,9 +244,11 @@ pub(crate) async fn purge(visit: Visit, order: web::Form<Order>) -> Result<HttpR
 }
 
 async fn start(visit: &Visit, verb: Verb, order: Order) -> Result<HttpResponse, Problem> {
+    // As the page writes it, in groups, or plain.
+    let digits = order.typed.chars().filter(|c| !c.is_whitespace());
     if verb == Verb::Purge
         && order.expected > TYPED_ABOVE
-        && order.typed.trim() != order.expected.to_string()
+        && digits.collect::<String>() != order.expected.to_string()
     {
         return Err(Problem::invalid(
             format!(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use chrono::{DateTime, Utc};
 use diesel_async::AsyncPgConnection;
@@ -11,7 +11,8 @@ use pgqueue_core::admin::{self, Deed, Failure, Reason, Record};
 use pgqueue_core::{Error, JobState};
 use serde::Deserialize;
 
-use super::jobs;
+use super::beside::{self, Beside, From};
+use super::{jobs, panels, rows};
 use crate::access::Permissions;
 use crate::filter::Term;
 use crate::frame::{Frame, Section};
@@ -29,6 +30,8 @@ const WHOLE_JSON_LIMIT: usize = 8 * 1024 * 1024;
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Asked {
     all: Option<String>,
+    #[serde(flatten)]
+    from: From,
 }
 
 /// A document of the job.
@@ -60,6 +63,10 @@ struct JobPage {
     cloned_from: Option<i64>,
     is_revealed: bool,
     has_hidden: bool,
+    /// None when a page only brings itself up to date: it does not change under the reader.
+    beside: Option<Beside>,
+    /// What the address says of the list, for the forms that lead back here.
+    query: String,
 }
 
 impl JobPage {
@@ -108,6 +115,7 @@ impl JobPage {
 /// `GET /jobs/{id}`
 pub(crate) async fn show(
     visit: Visit,
+    request: HttpRequest,
     id: web::Path<i64>,
     asked: web::Query<Asked>,
 ) -> Result<HttpResponse, Problem> {
@@ -117,11 +125,16 @@ pub(crate) async fn show(
         JSON_LIMIT
     };
     let hides = jobs::redaction(&visit).clone();
-    render(&visit, *id, &hides, limit).await
+    let from = (!panels::is_refresh(&request)).then(|| asked.into_inner().from);
+    render(&visit, *id, &hides, limit, from).await
 }
 
 /// `POST /jobs/{id}/reveal`: the same page with what is hidden, once; the audit knows who saw it.
-pub(crate) async fn reveal(visit: Visit, id: web::Path<i64>) -> Result<HttpResponse, Problem> {
+pub(crate) async fn reveal(
+    visit: Visit,
+    id: web::Path<i64>,
+    asked: web::Query<Asked>,
+) -> Result<HttpResponse, Problem> {
     let id = id.into_inner();
     let look = admin::reveal(id).by(visit.access.actor());
     let seen = visit
@@ -131,7 +144,8 @@ pub(crate) async fn reveal(visit: Visit, id: web::Path<i64>) -> Result<HttpRespo
     if seen.is_none() {
         return Err(missing(id));
     }
-    render(&visit, id, &Redaction::nothing(), WHOLE_JSON_LIMIT).await
+    let (hides, from) = (Redaction::nothing(), Some(asked.into_inner().from));
+    render(&visit, id, &hides, WHOLE_JSON_LIMIT, from).await
 }
 
 /// `GET /jobs/{id}/payload.json`
@@ -168,6 +182,7 @@ async fn render(
     id: i64,
     hides: &Redaction,
     limit: usize,
+    from: Option<From>,
 ) -> Result<HttpResponse, Problem> {
     let Some((job, reasons, deeds)) = visit
         .database()
@@ -175,6 +190,10 @@ async fn render(
         .await?
     else {
         return Err(missing(id));
+    };
+    let beside = match from {
+        Some(from) => beside::read(visit, &from, &job).await,
+        None => None,
     };
     let may_see = visit.may(Permissions::VIEW_PAYLOAD);
     let documents = if may_see {
@@ -193,11 +212,19 @@ async fn render(
         is_revealed: hides.hides_nothing(),
         has_hidden: documents.iter().any(|document| document.shown.hidden > 0),
         documents,
+        beside,
+        query: query(visit),
         reasons,
         job,
         frame,
     };
     visit.page(&page)
+}
+
+/// Gives what the address says behind its path.
+pub(super) fn query(visit: &Visit) -> String {
+    let query = visit.here.split_once('?');
+    query.map_or_else(String::new, |(_, query)| format!("?{query}"))
 }
 
 async fn load(
@@ -235,7 +262,7 @@ fn documents(job: &Record, hides: &Redaction, limit: usize) -> Vec<Document> {
 
 fn state(job: &Record, now: DateTime<Utc>) -> &'static str {
     match job.state {
-        JobState::Pending if job.run_at > now => jobs::later(job.attempt),
+        JobState::Pending if job.run_at > now => rows::later(job.attempt),
         state => state.name(),
     }
 }

@@ -236,7 +236,8 @@ impl Selection {
     }
 }
 
-fn is_list(back: &str) -> bool {
+/// Tells whether it is the address of a list of jobs, below the base.
+pub(super) fn is_list(back: &str) -> bool {
     (back == "/jobs" || back.starts_with("/jobs?"))
         && back.bytes().all(|byte| byte.is_ascii_graphic())
 }
@@ -279,13 +280,14 @@ async fn one(
     notice: &str,
 ) -> Result<HttpResponse, Problem> {
     let done = act(visit, action, said.reason.as_deref()).await?;
+    let back = format!("/jobs/{id}{}", job::query(visit));
     if done.requested > 0 {
-        return Ok(visit.go(&format!("/jobs/{id}"), "Its worker is asked to stop it."));
+        return Ok(visit.go(&back, "Its worker is asked to stop it."));
     }
     if done.changed == 0 {
         return Err(skipped(visit, id, &done).await);
     }
-    Ok(visit.go(&format!("/jobs/{id}"), notice))
+    Ok(visit.go(&back, notice))
 }
 
 async fn act(visit: &Visit, action: Action, reason: Option<&str>) -> Result<Done, Problem> {

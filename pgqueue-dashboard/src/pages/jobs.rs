@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use actix_web::{HttpResponse, web};
 use askama::Template;
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use futures_util::FutureExt as _;
 use pgqueue_core::JobState;
-use pgqueue_core::admin::{self, Cursor, Page, Summary};
+use pgqueue_core::admin::{self, Cursor, Filter, Page};
 use pgqueue_core::stats::{Count, QueueStats};
 use serde::Deserialize;
 
+use super::news::{News, Shown};
+use super::rows::{self, Row};
+use crate::columns::Column;
 use crate::filter::{Mistake, Terms};
 use crate::frame::{Frame, Section};
 use crate::json::Redaction;
@@ -28,6 +31,9 @@ pub(crate) struct Asked {
     q: String,
     size: Option<String>,
     at: Option<String>,
+    /// Rows of a page that asks for its news, and where it began.
+    shown: Option<String>,
+    since: Option<String>,
 }
 
 impl Asked {
@@ -40,6 +46,12 @@ impl Asked {
         let text = self.at.as_deref().filter(|text| !text.is_empty());
         Ok(text.map(str::parse).transpose()?)
     }
+
+    fn shown(&self) -> Result<Option<Shown>, Problem> {
+        let shown = self.shown.as_deref();
+        let parse = |ids| Shown::parse(ids, self.since.as_deref());
+        shown.map(parse).transpose()
+    }
 }
 
 /// A link that changes the filter.
@@ -48,15 +60,6 @@ struct Choice {
     count: Option<Count>,
     href: String,
     is_on: bool,
-}
-
-/// One row.
-struct Row {
-    job: Summary,
-    state: &'static str,
-    verb: &'static str,
-    when: DateTime<Utc>,
-    payload: Option<String>,
 }
 
 #[derive(Template)]
@@ -68,8 +71,14 @@ struct Jobs {
     tabs: Vec<Choice>,
     chips: Vec<Choice>,
     sizes: Vec<Choice>,
+    columns: Vec<Column>,
     rows: Vec<Row>,
     page: Option<Page>,
+    news: News,
+    /// Where the page asks for its news.
+    news_from: String,
+    /// The address of this page.
+    again: String,
     /// The address of the list without a place.
     first: String,
     older: Option<String>,
@@ -106,6 +115,15 @@ impl Jobs {
         let query = encoded(&[("action", action), ("filter", &self.text)]);
         format!("{}/bulk/preview?{query}", self.frame.base)
     }
+
+    /// Gives the columns to choose from, each with whether it is chosen.
+    fn choices(&self) -> impl Iterator<Item = (Column, bool)> {
+        let chosen = self.frame.preferences.columns;
+        let may_see = self.frame.may_see_payloads();
+        let choices = Column::ALL.into_iter();
+        let choices = choices.filter(move |column| may_see || *column != Column::Payload);
+        choices.map(move |column| (column, chosen.has(column)))
+    }
 }
 
 /// `GET /jobs`
@@ -128,10 +146,8 @@ pub(crate) async fn show(visit: Visit, asked: web::Query<Asked>) -> Result<HttpR
             "remove the args term",
         ));
     }
-    let page = match &mistake {
-        Some(_) => None,
-        None => Some(read(&visit, &terms, &asked).await?),
-    };
+    let list = List::read(&visit, &terms, &asked, mistake.is_none()).await?;
+    let page = list.page;
     let text = if mistake.is_some() {
         asked.q.clone()
     } else {
@@ -149,7 +165,11 @@ pub(crate) async fn show(visit: Visit, asked: web::Query<Asked>) -> Result<HttpR
         tabs: tabs(&frame.base, &terms, asked.size(), &snapshot.queues),
         chips: chips(&frame.base, &terms, asked.size()),
         sizes: sizes(&frame.base, &terms, asked.size()),
-        rows: rows(&visit, page.as_ref(), frame.now),
+        columns: columns(&frame),
+        rows: rows::of(&visit, page.as_ref(), &terms, &list.filter),
+        news: list.news,
+        news_from: news_from(&frame.base, &terms, &asked, &list.shown),
+        again: link(&terms, asked.size(), asked.cursor()?.as_ref()),
         first: link(&terms, asked.size(), None),
         older: older.map(|cursor| link(&terms, asked.size(), Some(cursor))),
         newer: newer.map(|cursor| link(&terms, asked.size(), Some(cursor))),
@@ -169,8 +189,46 @@ pub(crate) async fn show(visit: Visit, asked: web::Query<Asked>) -> Result<HttpR
     visit.page(&answer)
 }
 
-async fn read(visit: &Visit, terms: &Terms, asked: &Asked) -> Result<Page, Problem> {
-    let mut find = admin::find(terms.filter(Utc::now())).size(asked.size());
+/// What is read for a page.
+struct List {
+    filter: Filter,
+    page: Option<Page>,
+    shown: Shown,
+    news: News,
+}
+
+impl List {
+    /// Reads a page, or one that was shown before as it is now; nothing for a filter with a mistake.
+    async fn read(
+        visit: &Visit,
+        terms: &Terms,
+        asked: &Asked,
+        is_understood: bool,
+    ) -> Result<Self, Problem> {
+        let filter = terms.filter(Utc::now());
+        let (page, shown, news) = match asked.shown()? {
+            _ if !is_understood => (None, Shown::default(), News::default()),
+            Some(shown) => {
+                let (page, news) = shown.read(visit, terms, filter.clone()).await?;
+                (Some(page), shown, news)
+            }
+            None => {
+                let page = read(visit, filter.clone(), asked).await?;
+                let shown = Shown::on(&page, terms, &filter, asked.cursor()?.is_none());
+                (Some(page), shown, News::default())
+            }
+        };
+        Ok(Self {
+            filter,
+            page,
+            shown,
+            news,
+        })
+    }
+}
+
+async fn read(visit: &Visit, filter: Filter, asked: &Asked) -> Result<Page, Problem> {
+    let mut find = admin::find(filter).size(asked.size());
     if let Some(cursor) = asked.cursor()? {
         find = find.at(cursor);
     }
@@ -180,42 +238,22 @@ async fn read(visit: &Visit, terms: &Terms, asked: &Asked) -> Result<Page, Probl
         .await
 }
 
-fn rows(visit: &Visit, page: Option<&Page>, now: DateTime<Utc>) -> Vec<Row> {
-    let redaction = &visit.dashboard.inner.redaction;
-    let may_see = visit.may(crate::access::Permissions::VIEW_PAYLOAD);
-    let row = |job: &Summary| {
-        let (state, verb, when) = standing(job, now);
-        let payload = may_see.then(|| redaction.compact(&job.payload_start, 400).text);
-        let job = job.clone();
-        Row {
-            job,
-            state,
-            verb,
-            when,
-            payload,
-        }
-    };
-    page.iter().flat_map(|page| &page.jobs).map(row).collect()
+/// Gives the columns that somebody has chosen and may see.
+fn columns(frame: &Frame) -> Vec<Column> {
+    let may_see = frame.may_see_payloads();
+    let chosen = frame.preferences.columns.iter();
+    chosen
+        .filter(|column| may_see || *column != Column::Payload)
+        .collect()
 }
 
-/// Names the state of a job as people see it, with the time that matters in it.
-fn standing(job: &Summary, now: DateTime<Utc>) -> (&'static str, &'static str, DateTime<Utc>) {
-    let ended = job.finished_at.unwrap_or(job.created_at);
-    match job.state {
-        JobState::Pending if job.run_at > now => (later(job.attempt), "due", job.run_at),
-        JobState::Pending => ("pending", "due", job.run_at),
-        JobState::Running => ("running", "started", job.started_at.unwrap_or(job.run_at)),
-        state => (state.name(), state.name(), ended),
-    }
-}
-
-/// Names the state of a job whose time has not come.
-pub(super) fn later(attempt: i32) -> &'static str {
-    if attempt == 0 {
-        "scheduled"
-    } else {
-        "retrying"
-    }
+fn news_from(base: &str, terms: &Terms, asked: &Asked, shown: &Shown) -> String {
+    let (text, size) = (terms.to_string(), asked.size().to_string());
+    let at = asked.at.as_deref().unwrap_or_default();
+    let news = shown.query();
+    let mut query = vec![("q", text.as_str()), ("size", &size), ("at", at)];
+    query.extend(news.iter().map(|(name, value)| (*name, value.as_str())));
+    format!("{base}/jobs?{}", encoded(&query))
 }
 
 fn tabs(base: &str, terms: &Terms, size: u16, queues: &[QueueStats]) -> Vec<Choice> {

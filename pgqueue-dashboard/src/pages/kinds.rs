@@ -4,20 +4,29 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix_web::http::header;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
+use futures_util::FutureExt as _;
+use pgqueue_core::admin::{self, Filter};
 use pgqueue_core::stats::{Histogram, KindStats, Scope};
 use serde::Deserialize;
 
 use super::panels::{self, Charts, SpanLink};
+use crate::access::Permissions;
 use crate::chart::{self, Chart};
 use crate::frame::{Frame, Section};
+use crate::json::Shown;
 use crate::link;
 use crate::live::Snapshot;
 use crate::problem::Problem;
 use crate::show;
 use crate::span::Span;
 use crate::visit::Visit;
+
+/// Jobs that are looked through for an example of a payload.
+const EXAMPLE_VISITS: u16 = 5000;
+/// Most of an example in bytes.
+const EXAMPLE_LIMIT: usize = 4096;
 
 /// A kind over a span, in all its queues.
 struct KindRow {
@@ -154,6 +163,22 @@ struct Kind {
     waited: Chart,
     jobs_path: String,
     dead_path: String,
+    example: Example,
+}
+
+/// The payload of the newest job of a kind.
+enum Example {
+    /// The page only brings itself up to date, and this does not change under the reader.
+    Kept,
+    Forbidden,
+    /// None was among the newest jobs.
+    None,
+    /// The rest of the page does not depend on it.
+    Unread(Problem),
+    Of {
+        id: i64,
+        shown: Shown,
+    },
 }
 
 /// What the address of a kind says.
@@ -166,6 +191,7 @@ pub(crate) struct AskedKind {
 /// `GET /kind?name=…`
 pub(crate) async fn show(
     visit: Visit,
+    request: HttpRequest,
     asked: web::Query<AskedKind>,
 ) -> Result<HttpResponse, Problem> {
     let AskedKind { name, span } = asked.into_inner();
@@ -179,6 +205,11 @@ pub(crate) async fn show(
     }
     let scope = Scope::default().kind(&name);
     let charts = panels::charts(&visit, span, scope, "/kind", &[("name", &name)]).await;
+    let example = if panels::is_refresh(&request) {
+        Example::Kept
+    } else {
+        example(&visit, &name).await
+    };
     visit.page(&Kind {
         frame: visit.frame(Section::Kinds, format!("Kind {name}")),
         queues: row
@@ -190,11 +221,44 @@ pub(crate) async fn show(
         waited: chart::lengths("waits", "Waits", &row.wait),
         jobs_path: link::jobs(&[("kind", &name)]),
         dead_path: link::jobs(&[("state", "dead"), ("kind", &name)]),
+        example,
         span,
         row,
         charts,
         snapshot,
     })
+}
+
+/// Reads an example of a payload, if one is near: kinds have no index, so the newest jobs are walked.
+async fn example(visit: &Visit, kind: &str) -> Example {
+    if !visit.may(Permissions::VIEW_PAYLOAD) {
+        return Example::Forbidden;
+    }
+    let newest = admin::find(Filter::new().kind(kind))
+        .size(1)
+        .visit_at_most(EXAMPLE_VISITS);
+    let read = visit.database().read(move |conn| {
+        async move {
+            let newest = newest.run_async(conn).await?.jobs.pop();
+            match newest {
+                Some(job) => admin::job_async(conn, job.id).await,
+                None => Ok(None),
+            }
+        }
+        .boxed()
+    });
+    match read.await {
+        Ok(Some(job)) => Example::Of {
+            id: job.id,
+            shown: visit
+                .dashboard
+                .inner
+                .redaction
+                .pretty(&job.payload, EXAMPLE_LIMIT),
+        },
+        Ok(None) => Example::None,
+        Err(problem) => Example::Unread(problem),
+    }
 }
 
 /// `GET /kinds/{kind}`: the address one would guess.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use actix_web::{HttpResponse, web};
 use askama::Template;
+use chrono::{TimeDelta, Utc};
 use pgqueue_core::JobState;
+use pgqueue_core::admin::Operation;
 use pgqueue_core::stats::CauseStats;
 use pgqueue_core::stats::{Count, Scope};
 use serde::Deserialize;
@@ -32,6 +34,8 @@ struct Overview {
     charts: Charts,
     late: Vec<QueueRow>,
     causes: Result<Vec<CauseStats>, Problem>,
+    /// Bulk operations that are at work, wait for somebody, or failed within a day.
+    operations: Result<Vec<Operation>, Problem>,
 }
 
 /// A number of the top row.
@@ -96,6 +100,8 @@ pub(crate) async fn show(visit: Visit, asked: web::Query<Asked>) -> Result<HttpR
         .causes()
         .await
         .map(|causes| recent(&causes));
+    let live = &visit.dashboard.inner.live;
+    let operations = live.operations().await.map(|all| at_work(&all));
     let counted_causes = causes.as_ref().ok().map(Vec::len);
     visit.page(&Overview {
         frame: visit.frame(Section::Overview, "Overview"),
@@ -107,6 +113,7 @@ pub(crate) async fn show(visit: Visit, asked: web::Query<Asked>) -> Result<HttpR
             .filter(QueueRow::is_late)
             .collect(),
         causes,
+        operations,
         snapshot,
     })
 }
@@ -117,6 +124,16 @@ fn recent(causes: &[CauseStats]) -> Vec<CauseStats> {
     let mut recent: Vec<CauseStats> = causes.iter().filter(died).cloned().collect();
     recent.sort_by_key(|cause| -cause.last_hour.at_least);
     recent
+}
+
+fn at_work(operations: &[Operation]) -> Vec<Operation> {
+    let yesterday = Utc::now() - TimeDelta::days(1);
+    let matters = |operation: &&Operation| match operation.state.as_str() {
+        "paused" => true,
+        "failed" => operation.finished_at.is_some_and(|at| at > yesterday),
+        _ => operation.is_open(),
+    };
+    operations.iter().filter(matters).cloned().collect()
 }
 
 type Counted = (JobState, Result<i64, Problem>);

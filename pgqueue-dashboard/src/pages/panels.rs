@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::HttpRequest;
 use pgqueue_core::stats::{KindStats, QueueStats, Scope};
 
 use crate::chart::{self, Chart, Spark};
@@ -206,6 +207,11 @@ pub(crate) fn share(part: i64, whole: i64) -> String {
         (0, _) => "0 %".to_owned(),
         _ => format!("{:.1} %", 100.0 * part as f64 / whole as f64),
     }
+}
+
+/// Tells whether a page only brings itself up to date: then what does not change under the reader need not be read.
+pub(crate) fn is_refresh(request: &HttpRequest) -> bool {
+    request.headers().contains_key("x-live")
 }
 
 #[cfg(test)]

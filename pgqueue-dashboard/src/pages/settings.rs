@@ -4,6 +4,8 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
+use super::job_actions::is_list;
+use crate::columns::Columns;
 use crate::cookies::{Preferences, REFRESHES, THEMES};
 use crate::frame::{Frame, Section};
 use crate::problem::Problem;
@@ -75,11 +77,38 @@ pub(crate) struct Form {
 /// `POST /settings`
 pub(crate) async fn save(visit: Visit, form: web::Form<Form>) -> Result<HttpResponse, Problem> {
     let keys = u8::from(form.keys.is_some());
+    let columns = visit.preferences.columns.text();
     let chosen = Preferences::parse(&format!(
-        "{}.{}.{}.{keys}",
+        "{}.{}.{}.{keys}.{columns}",
         form.theme, form.offset, form.refresh
     ));
-    let mut response = visit.go("/settings", "Saved in this browser.");
+    kept(&visit, "/settings", &chosen)
+}
+
+/// `POST /settings/columns`: from above the list of jobs, back to it.
+pub(crate) async fn save_columns(
+    visit: Visit,
+    form: web::Form<Vec<(String, String)>>,
+) -> Result<HttpResponse, Problem> {
+    let all = |name: &'static str| {
+        let named = form.iter().filter(move |(field, _)| field == name);
+        named.map(|(_, value)| value.as_str())
+    };
+    let columns = if all("usual").next().is_some() {
+        Columns::default()
+    } else {
+        Columns::named(all("column"))
+    };
+    let chosen = Preferences {
+        columns,
+        ..visit.preferences.clone()
+    };
+    let back = all("back").next().filter(|back| is_list(back));
+    kept(&visit, back.unwrap_or("/jobs"), &chosen)
+}
+
+fn kept(visit: &Visit, back: &str, chosen: &Preferences) -> Result<HttpResponse, Problem> {
+    let mut response = visit.go(back, "Saved in this browser.");
     response
         .add_cookie(&chosen.cookie(&visit.base))
         .map_err(|error| Problem::internal(&format!("cannot set a cookie: {error}")))?;
