@@ -46,6 +46,50 @@ fn messages_that_differ_by_numbers_names_and_addresses_are_one_cause() {
     assert_eq!(causes[0].kinds, ["email"]);
 }
 
+#[test]
+fn codes_of_http_stay_in_the_cause_where_words_or_a_phrase_say_that_they_are_such() {
+    let db = TestDatabase::migrated();
+    let kept = [
+        "HTTP 503",
+        "HTTP 404",
+        "https 500 from <address>",
+        "HTTP status code 429",
+        "http error 500",
+        "Status: 502",
+        "status code: 404",
+        "statusCode=404",
+        "503 Service Unavailable",
+        "HTTP status client error (404 Not Found) for order <n>",
+        "status 503, then status 500",
+    ];
+    let changed = [
+        ("HTTP/1.1 503 of order 17", "HTTP/<n> 503 of order <n>"),
+        ("order 503 was refused", "order <n> was refused"),
+        ("user 404 not found", "user <n> not found"),
+        ("HTTP 5031", "HTTP <n>"),
+        ("HTTP 42", "HTTP <n>"),
+        ("HTTP 700", "HTTP <n>"),
+        ("status 200,000", "status <n>"),
+        ("shipment503", "shipment<n>"),
+        ("\u{1}503 \u{1}504", "<n> <n>"),
+    ];
+
+    let pattern = |message: &str| {
+        let ask = format!("SELECT pgqueue_error_pattern($m${message}$m$)");
+        db.texts(&ask).remove(0)
+    };
+
+    for message in kept {
+        let said = message.replace("<n>", "7").replace("<address>", "10.0.0.1");
+        assert_eq!(pattern(&said), message);
+    }
+    for (message, expected) in changed {
+        assert_eq!(pattern(message), expected);
+    }
+    let long = "HTTP 503 ".repeat(100_000);
+    assert_eq!(pattern(&long).len(), 300);
+}
+
 /// Lets so many jobs of cause 7 die so many minutes ago.
 fn die_before(db: &TestDatabase, count: i64, minutes: i64) {
     db.execute(&format!(
