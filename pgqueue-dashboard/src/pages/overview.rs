@@ -13,7 +13,7 @@ use super::panels::{self, Charts, QueueRow};
 use crate::frame::{Frame, Section};
 use crate::health::{self, Health};
 use crate::link;
-use crate::live::Snapshot;
+use crate::live::{Causes, Snapshot};
 use crate::problem::Problem;
 use crate::show;
 use crate::span::Span;
@@ -31,7 +31,7 @@ struct Overview {
     tiles: Vec<Tile>,
     charts: Charts,
     late: Vec<QueueRow>,
-    causes: Result<Vec<CauseStats>, Problem>,
+    causes: Result<Causes, Problem>,
 }
 
 /// A number of the top row.
@@ -63,8 +63,8 @@ impl Overview {
         self.snapshot.workers.iter().take(LISTED)
     }
 
-    fn top<'a>(&self, causes: &'a [CauseStats]) -> impl Iterator<Item = &'a CauseStats> + use<'a> {
-        causes.iter().take(LISTED)
+    fn top<'a>(&self, causes: &'a Causes) -> impl Iterator<Item = &'a CauseStats> + use<'a> {
+        causes.all.iter().take(LISTED)
     }
 
     fn queue_path(&self, name: &str) -> String {
@@ -96,7 +96,7 @@ pub(crate) async fn show(visit: Visit, asked: web::Query<Asked>) -> Result<HttpR
         .causes()
         .await
         .map(|causes| recent(&causes));
-    let counted_causes = causes.as_ref().ok().map(Vec::len);
+    let counted_causes = causes.as_ref().ok().map(|causes| causes.all.len());
     visit.page(&Overview {
         frame: visit.frame(Section::Overview, "Overview"),
         health: health::health(&snapshot.queues, &snapshot.hour, counted_causes),
@@ -112,11 +112,11 @@ pub(crate) async fn show(visit: Visit, asked: web::Query<Asked>) -> Result<HttpR
 }
 
 /// Gives the causes of the last hour, the most frequent first.
-fn recent(causes: &[CauseStats]) -> Vec<CauseStats> {
+fn recent(causes: &Causes) -> Causes {
     let died = |cause: &&CauseStats| cause.last_hour.at_least > 0;
-    let mut recent: Vec<CauseStats> = causes.iter().filter(died).cloned().collect();
-    recent.sort_by_key(|cause| -cause.last_hour.at_least);
-    recent
+    let mut all: Vec<CauseStats> = causes.all.iter().filter(died).cloned().collect();
+    all.sort_by_key(|cause| -cause.last_hour.at_least);
+    Causes { at: causes.at, all }
 }
 
 type Counted = (JobState, Result<i64, Problem>);
