@@ -30,7 +30,7 @@ const FRESH: Duration = Duration::from_millis(900);
 /// How long the tally in it is good for: it costs more, and workers store what ran no more often.
 const TALLY_FRESH: Duration = Duration::from_secs(5);
 /// How long the causes of death are good for, or longer where there are many: they cost more still.
-const CAUSES_FRESH: Duration = Duration::from_secs(5);
+const CAUSES_FRESH: Duration = Duration::from_secs(10);
 /// Most causes that are read at once.
 pub(crate) const CAUSES: usize = 500;
 /// How old what is shown beside other pages may be.
