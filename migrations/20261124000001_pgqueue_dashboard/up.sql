@@ -35,7 +35,9 @@ BEGIN
         LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
         AS $body$
         DECLARE
-            pattern text COLLATE "C" := left(message, 1000);
+            -- A character that marks the numbers that stay: a message may have it, too.
+            mark CONSTANT text := chr(1);
+            pattern text COLLATE "C" := translate(left(message, 1000), mark, ' ');
         BEGIN
             pattern := regexp_replace(pattern, '\m[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\M', '<uuid>', 'gi');
             pattern := regexp_replace(pattern, '"[^"]*"', '<text>', 'g');
@@ -46,7 +48,24 @@ BEGIN
             pattern := regexp_replace(pattern, '\m0x[0-9a-f]+\M', '<hex>', 'gi');
             pattern := regexp_replace(pattern, '\m(?=[0-9a-f]*[0-9])(?=[0-9a-f]*[a-f])[0-9a-f]{8,}\M', '<hex>', 'gi');
             pattern := regexp_replace(pattern, '\m[0-9]+([.][0-9]+)? ?(ns|us|ms|s|sec|secs|seconds?|min|minutes?|h|hours?|d|days?)\M', '<duration>', 'g');
-            pattern := regexp_replace(pattern, '[0-9]+([.,][0-9]+)*', '<n>', 'g');
+            -- Status codes of HTTP say what happened. They are such by the words before them, or by the phrase that goes with
+            -- each. A quick look goes first: most messages have neither.
+            IF pattern ~ 'HTTP|[Hh]ttps?[ /]|[Ss]tatus|STATUS' THEN
+                pattern := regexp_replace(pattern, '\m((?:https?(?:/[0-9](?:[.][0-9])?)?(?: (?:status|error|response))?|status)(?:[ _-]?code)?[ :=]{1,3})([1-5][0-9]{2})(?!\w|[.,][0-9])', '\1' || mark || '\2', 'gi');
+            END IF;
+            IF pattern ~ '[45][0-9]{2} [A-Z]' THEN
+                pattern := regexp_replace(
+                    pattern,
+                    '\m(400 Bad Request|401 Unauthorized|402 Payment Required|403 Forbidden|404 Not Found|405 Method Not Allowed|406 Not Acceptable|'
+                    '408 Request Timeout|409 Conflict|410 Gone|412 Precondition Failed|413 (Payload|Content) Too Large|415 Unsupported Media Type|'
+                    '422 Unprocessable (Entity|Content)|423 Locked|429 Too Many Requests|500 Internal Server Error|501 Not Implemented|'
+                    '502 Bad Gateway|503 Service Unavailable|504 Gateway Time-?[Oo]ut)\M',
+                    mark || '\1',
+                    'g'
+                );
+            END IF;
+            pattern := regexp_replace(pattern, '(?<![\u00010-9])[0-9]+([.,][0-9]+)*', '<n>', 'g');
+            pattern := translate(pattern, mark, '');
             pattern := regexp_replace(pattern, '\s+', ' ', 'g');
             RETURN left(btrim(pattern), 300);
         END
@@ -88,7 +107,8 @@ BEGIN
         UPDATE %1$I.pgqueue_jobs AS j SET cause = %1$I.pgqueue_cause(j.errors) WHERE j.state = 'dead';
     $ddl$, schema_name);
 
-    CREATE INDEX pgqueue_jobs_cause ON pgqueue_jobs (cause, finished_at, id) WHERE state = 'dead';
+    -- With what every look at a cause tells of its jobs: without it each of them is read.
+    CREATE INDEX pgqueue_jobs_cause ON pgqueue_jobs (cause, finished_at, id) INCLUDE (kind, queue) WHERE state = 'dead';
 
     CREATE TABLE pgqueue_bulk_operations (
         id bigint GENERATED ALWAYS AS IDENTITY,

@@ -12,6 +12,10 @@ use crate::stats::{COUNT_LIMIT, Count};
 
 /// Most causes that one look tells of.
 const CAUSES_LIMIT: i64 = 500;
+/// The hours of a trend.
+const TREND_HOURS: usize = 24;
+/// Where the count of one of them stops.
+const TREND_LIMIT: i64 = 1000;
 
 /// What dead jobs have in common: the kind of their newest failure, and its message without numbers, names and addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +52,7 @@ pub struct CauseStats {
 /// Tells of what dead jobs died, the cause seen last first, on a sync connection. Of more causes than `limit` (at most 500)
 /// it tells of any.
 ///
-/// Reads the index `pgqueue_jobs_cause`; counts stop at 10,000.
+/// Reads the index `pgqueue_jobs_cause` and, for its message, one job of each cause; counts stop at 10,000.
 ///
 /// # Errors
 /// Errors of the database.
@@ -119,7 +123,7 @@ type CauseRow = (
     String,
     String,
     (i64, i64, i64),
-    Vec<i64>,
+    (Option<Vec<i32>>, Option<Vec<i64>>),
     (DateTime<Utc>, DateTime<Utc>),
     (Vec<String>, Vec<String>),
     i64,
@@ -127,11 +131,8 @@ type CauseRow = (
 );
 
 impl From<CauseRow> for CauseStats {
-    fn from((cause, pattern, failure, counts, trend, seen, of, sample, message): CauseRow) -> Self {
-        let count = |counted: i64| Count {
-            at_least: counted.min(COUNT_LIMIT),
-            exact: counted <= COUNT_LIMIT,
-        };
+    fn from((cause, pattern, failure, counts, hours, seen, of, sample, message): CauseRow) -> Self {
+        let count = |counted| Count::stopped_at(COUNT_LIMIT, counted);
         Self {
             cause,
             pattern,
@@ -139,7 +140,7 @@ impl From<CauseRow> for CauseStats {
             jobs: count(counts.0),
             last_hour: count(counts.1),
             last_day: count(counts.2),
-            trend,
+            trend: trend(hours),
             first_seen: seen.0,
             last_seen: seen.1,
             kinds: of.0,
@@ -148,4 +149,16 @@ impl From<CauseRow> for CauseStats {
             message,
         }
     }
+}
+
+/// Lays out the hours in which any died; of those that the statement leaves out, none did.
+fn trend((hours, jobs): (Option<Vec<i32>>, Option<Vec<i64>>)) -> Vec<i64> {
+    let mut trend = vec![0; TREND_HOURS];
+    for (hour, jobs) in hours.iter().flatten().zip(jobs.iter().flatten()) {
+        let place = usize::try_from(hour - 1).ok();
+        if let Some(place) = place.and_then(|place| trend.get_mut(place)) {
+            *place = (*jobs).min(TREND_LIMIT);
+        }
+    }
+    trend
 }

@@ -272,21 +272,6 @@ statement! {
 }
 
 statement! {
-    /// Counts jobs a queue and state. Relies on all partial indexes.
-    QueueStats, "queue_stats.sql", planned_each_time, (limit: i64 => BigInt) -> QueueStatsRow
-}
-
-/// The columns of [`QueueStats`](crate::stats::QueueStats): name, pause, counts, which are exact, oldest due job, workers.
-type QueueStatsRow = (
-    Text,
-    Nullable<Timestamptz>,
-    (BigInt, BigInt, BigInt, BigInt, BigInt, BigInt),
-    (Bool, Bool, Bool, Bool),
-    Nullable<Double>,
-    BigInt,
-);
-
-statement! {
     /// Sums statistics by queue and kind.
     KindStats, "kind_stats.sql", (from: DateTime<Utc> => Timestamptz, to: DateTime<Utc> => Timestamptz) -> (
         Text,

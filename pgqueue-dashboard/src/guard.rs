@@ -67,6 +67,9 @@ pub(crate) async fn guard(
             let response = next.call(request).await?.map_into_boxed_body();
             if !matches!(method, Method::GET | Method::HEAD) {
                 log_deed(&visit, &response);
+                if !response.status().is_client_error() {
+                    dashboard.inner.live.forget().await;
+                }
             }
             match response
                 .response()

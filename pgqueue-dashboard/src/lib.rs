@@ -51,6 +51,7 @@ mod reason;
 mod routes;
 mod shared;
 mod show;
+mod snapshot;
 mod span;
 mod suggestions;
 mod trend;

@@ -13,11 +13,7 @@ use diesel_async::AsyncPgConnection;
 use futures_util::FutureExt as _;
 use futures_util::stream;
 use pgqueue_core::admin::{self, Operation};
-use pgqueue_core::stats::{
-    self, Activity, CauseStats, Count, Estimate, KindStats, OldestWaiting, QueueStats, Scope,
-    Timeline,
-};
-use pgqueue_core::workers::{self, WorkerStats};
+use pgqueue_core::stats::{self, CauseStats, KindStats, Scope, Timeline};
 use pgqueue_core::{Error, JobState};
 use tokio::sync::watch;
 
@@ -25,17 +21,21 @@ use crate::cached::Cached;
 use crate::database::Database;
 use crate::problem::Problem;
 use crate::shared::Shared;
+pub(crate) use crate::snapshot::Snapshot;
+use crate::snapshot::Tally;
 use crate::span::Span;
 use crate::visit::Visit;
 
 /// How long a snapshot is good for: the shortest interval at which pages refresh.
 const FRESH: Duration = Duration::from_millis(900);
-/// How long the causes of death are good for; they cost more.
-const CAUSES_FRESH: Duration = Duration::from_secs(2);
+/// How long the tally in it is good for: it costs more, and workers store what ran no more often.
+const TALLY_FRESH: Duration = Duration::from_secs(5);
+/// How long the causes of death are good for, or longer where there are many: they cost more still.
+const CAUSES_FRESH: Duration = Duration::from_secs(10);
 /// Most causes that are read at once.
 pub(crate) const CAUSES: usize = 500;
-/// Bulk operations that are looked through for those at work.
-const OPERATIONS: i64 = 50;
+/// Most bulk operations of the list of those at work.
+const OPERATIONS: i64 = 10;
 /// How old what is shown beside other pages may be.
 const PEEK: Duration = Duration::from_secs(30);
 /// Most streams at once; further browsers poll.
@@ -45,38 +45,13 @@ const STREAM_LIFE: Duration = Duration::from_secs(300);
 /// A comment goes out so often, so that proxies keep the stream open.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// What all visitors see of the queues, read at one time.
+/// The causes of death, the one seen last first.
 #[derive(Debug)]
-pub(crate) struct Snapshot {
+pub(crate) struct Causes {
     pub(crate) at: DateTime<Utc>,
-    pub(crate) queues: Vec<QueueStats>,
-    pub(crate) workers: Vec<WorkerStats>,
-    pub(crate) waiting: Vec<OldestWaiting>,
-    pub(crate) estimates: Vec<Estimate>,
-    /// What ran in the last hour, by queue and kind.
-    pub(crate) hour: Vec<KindStats>,
-    /// And when, by queue.
-    pub(crate) activity: Activity,
+    pub(crate) all: Vec<CauseStats>,
 }
 
-impl Snapshot {
-    /// Adds up a count of all queues.
-    pub(crate) fn total(&self, of: fn(&QueueStats) -> Count) -> Count {
-        let none = Count {
-            at_least: 0,
-            exact: true,
-        };
-        self.queues.iter().map(of).fold(none, |sum, count| Count {
-            at_least: sum.at_least + count.at_least,
-            exact: sum.exact && count.exact,
-        })
-    }
-}
-
-/// Most jobs of the list of those that wait for the longest.
-const WAITING: i64 = 8;
-const HOUR: Duration = Duration::from_secs(3600);
-const SPARK_STEP: Duration = Duration::from_secs(120);
 /// How long an exact count is good for: it may cost a second.
 const COUNT_FRESH: Duration = Duration::from_secs(60);
 
@@ -87,7 +62,8 @@ pub(crate) struct Live(Arc<State>);
 struct State {
     database: Database,
     snapshot: Shared<Snapshot>,
-    causes: Shared<Vec<CauseStats>>,
+    tally: Shared<Tally>,
+    causes: Shared<Causes>,
     operations: Shared<Vec<Operation>>,
     timelines: Cached<(Span, Scope), Timeline>,
     kinds: Cached<Span, Vec<KindStats>>,
@@ -108,7 +84,8 @@ impl Live {
         Self(Arc::new(State {
             database,
             snapshot: Shared::new(FRESH),
-            causes: Shared::new(CAUSES_FRESH),
+            tally: Shared::new(TALLY_FRESH),
+            causes: Shared::new(CAUSES_FRESH).sparing(),
             operations: Shared::new(FRESH),
             timelines: Cached::default(),
             kinds: Cached::default(),
@@ -126,34 +103,39 @@ impl Live {
 
     /// Gives the snapshot, reading it anew if it is older than a second. Whoever comes meanwhile waits for the same one.
     pub(crate) async fn snapshot(&self) -> Result<Arc<Snapshot>, Problem> {
-        let read = || {
-            let database = &self.0.database;
-            database.read(|conn| read_snapshot(conn).boxed())
+        let database = &self.0.database;
+        let read = async || {
+            let tally = || database.read(|conn| Tally::read(conn).boxed());
+            let tally = self.0.tally.get(tally).await?;
+            let read = database
+                .read(move |conn| async move { Snapshot::read(conn, &tally).await }.boxed());
+            read.await
         };
         self.0.snapshot.get(read).await
     }
 
-    /// Gives the causes of death, the one seen last first, as of at most two seconds ago.
-    pub(crate) async fn causes(&self) -> Result<Arc<Vec<CauseStats>>, Problem> {
-        let limit = i64::try_from(CAUSES).unwrap_or(i64::MAX);
-        let read = || {
-            let database = &self.0.database;
-            database.read(move |conn| stats::causes_async(conn, limit).boxed())
-        };
+    /// Gives the causes of death, the one seen last first, as of some seconds ago.
+    pub(crate) async fn causes(&self) -> Result<Arc<Causes>, Problem> {
+        let database = &self.0.database;
+        let read = || database.read(|conn| read_causes(conn).boxed());
         self.0.causes.get(read).await
     }
 
-    /// Gives the newest bulk operations.
-    pub(crate) async fn operations(&self) -> Result<Arc<Vec<Operation>>, Problem> {
+    /// Gives the bulk operations that are at work, wait for somebody, or failed within a day, the newest first.
+    pub(crate) async fn operations_at_work(&self) -> Result<Arc<Vec<Operation>>, Problem> {
         let read = || {
             let database = &self.0.database;
-            database.read(|conn| admin::operations_async(conn, None, OPERATIONS).boxed())
+            database.read(|conn| admin::operations_at_work_async(conn, OPERATIONS).boxed())
         };
         self.0.operations.get(read).await
     }
 
-    /// Has the next visitor read anew: somebody changed something.
+    /// Has the next visitor read anew: somebody changed something. What the snapshot is made of is forgotten before it: one
+    /// that is just being read is read with what is old.
     pub(crate) async fn forget(&self) {
+        self.0.tally.forget().await;
+        self.0.causes.forget().await;
+        self.0.operations.forget().await;
         self.0.snapshot.forget().await;
     }
 
@@ -218,17 +200,12 @@ impl Live {
     }
 }
 
-/// Reads what all visitors share, in one transaction.
-async fn read_snapshot(conn: &mut AsyncPgConnection) -> Result<Snapshot, Error> {
-    let at = Utc::now();
-    Ok(Snapshot {
-        at,
-        queues: stats::queues_async(conn).await?,
-        workers: workers::list_async(conn).await?,
-        waiting: stats::oldest_waiting_async(conn, WAITING).await?,
-        estimates: stats::estimates_async(conn).await?,
-        hour: stats::kinds_async(conn, at - HOUR, at).await?,
-        activity: stats::activity_async(conn, at - HOUR, at, SPARK_STEP).await?,
+/// Reads the causes of death.
+async fn read_causes(conn: &mut AsyncPgConnection) -> Result<Causes, Error> {
+    let limit = i64::try_from(CAUSES).unwrap_or(i64::MAX);
+    Ok(Causes {
+        at: Utc::now(),
+        all: stats::causes_async(conn, limit).await?,
     })
 }
 

@@ -7,11 +7,24 @@ use tokio::sync::Mutex;
 
 use crate::problem::Problem;
 
+/// A sparing answer is good for so many times what it took to read: at most half a per cent of a core goes into it.
+const SPARING: u32 = 200;
+/// But for no more than so many times what it is meant to be: a database that is slow just now is looked at again.
+const LONGEST: u32 = 2;
+
 /// The newest answer of one kind.
 #[derive(Debug)]
 pub(crate) struct Shared<T> {
     fresh: Duration,
-    latest: Mutex<Option<(Instant, Arc<T>)>>,
+    longest: Duration,
+    latest: Mutex<Option<Latest<T>>>,
+}
+
+#[derive(Debug)]
+struct Latest<T> {
+    read: Instant,
+    good_for: Duration,
+    answer: Arc<T>,
 }
 
 impl<T> Shared<T> {
@@ -19,8 +32,21 @@ impl<T> Shared<T> {
     pub(crate) fn new(fresh: Duration) -> Self {
         Self {
             fresh,
+            longest: fresh,
             latest: Mutex::new(None),
         }
+    }
+
+    /// Has answers that take long be good for longer.
+    pub(crate) fn sparing(self) -> Self {
+        Self {
+            longest: self.fresh * LONGEST,
+            ..self
+        }
+    }
+
+    fn good_for(&self, took: Duration) -> Duration {
+        took.saturating_mul(SPARING).clamp(self.fresh, self.longest)
     }
 
     /// Gives the newest answer, or reads one if that is too old.
@@ -29,13 +55,18 @@ impl<T> Shared<T> {
         F: Future<Output = Result<T, Problem>>,
     {
         let mut latest = self.latest.lock().await;
-        if let Some((at, answer)) = latest.as_ref()
-            && at.elapsed() < self.fresh
+        if let Some(latest) = latest.as_ref()
+            && latest.read.elapsed() < latest.good_for
         {
-            return Ok(Arc::clone(answer));
+            return Ok(Arc::clone(&latest.answer));
         }
+        let began = Instant::now();
         let answer = Arc::new(read().await?);
-        *latest = Some((Instant::now(), Arc::clone(&answer)));
+        *latest = Some(Latest {
+            read: Instant::now(),
+            good_for: self.good_for(began.elapsed()),
+            answer: Arc::clone(&answer),
+        });
         Ok(answer)
     }
 
@@ -47,7 +78,51 @@ impl<T> Shared<T> {
     /// Gives the newest answer without reading anything; none if it is older, or being read.
     pub(crate) fn peek(&self, at_most: Duration) -> Option<Arc<T>> {
         let latest = self.latest.try_lock().ok()?;
-        let (at, answer) = latest.as_ref()?;
-        (at.elapsed() < at_most).then(|| Arc::clone(answer))
+        let latest = latest.as_ref()?;
+        (latest.read.elapsed() < at_most).then(|| Arc::clone(&latest.answer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sparing_answer_is_good_for_longer_the_longer_it_took_up_to_a_limit() {
+        let shared = Shared::<()>::new(Duration::from_secs(10)).sparing();
+        for (took_ms, seconds) in [(0, 10), (50, 10), (60, 12), (2000, 20)] {
+            let took = Duration::from_millis(took_ms);
+            assert_eq!(shared.good_for(took), Duration::from_secs(seconds));
+        }
+    }
+
+    #[test]
+    fn any_other_is_good_for_the_same_time_however_long_it_took() {
+        let shared = Shared::<()>::new(Duration::from_secs(5));
+        for took in [Duration::ZERO, Duration::MAX] {
+            assert_eq!(shared.good_for(took), Duration::from_secs(5));
+        }
+    }
+
+    #[actix_web::test]
+    async fn an_answer_is_read_once_until_it_is_forgotten() {
+        let shared = Shared::new(Duration::MAX);
+        let mut reads = 0;
+        for _ in 0..3 {
+            let _shown = shared
+                .get(async || {
+                    Ok({
+                        reads += 1;
+                        reads
+                    })
+                })
+                .await;
+        }
+        assert_eq!(reads, 1);
+
+        shared.forget().await;
+
+        let anew = shared.get(async || Ok(2)).await;
+        assert_eq!(anew.ok().as_deref(), Some(&2));
     }
 }

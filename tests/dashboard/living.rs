@@ -39,6 +39,29 @@ async fn what_a_page_shows_is_what_the_database_has() {
 }
 
 #[actix_web::test]
+async fn an_operator_sees_at_once_what_he_did_to_jobs_that_had_ended() {
+    let site = Site::empty().await;
+    site.database.execute(
+        "INSERT INTO pgqueue_jobs (queue, kind, payload, state, finished_at)
+         VALUES ('parcels', 'send', '{}', 'dead', now())",
+    );
+    let dead = async || {
+        let queues = site.get("/api/v1/queues").await.text;
+        let queues: serde_json::Value = serde_json::from_str(&queues).unwrap();
+        assert!(queues["counted_at"].as_str() <= queues["at"].as_str());
+        queues["queues"][0]["dead"]["at_least"].as_i64()
+    };
+    let is_empty = async || site.get("/dead").await.text.contains("Nothing is dead");
+    assert_eq!((dead().await, is_empty().await), (Some(1), false));
+
+    let id = site.database.jobs()[0].id;
+    let requeued = site.post(&format!("/jobs/{id}/requeue"), &[]).await;
+
+    assert_eq!(requeued.status, StatusCode::SEE_OTHER);
+    assert_eq!((dead().await, is_empty().await), (Some(0), true));
+}
+
+#[actix_web::test]
 async fn preferences_come_back_with_the_cookie_and_nonsense_is_the_default() {
     let site = Site::empty().await;
     let themed = async |cookie: &str| {

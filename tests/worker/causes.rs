@@ -47,6 +47,125 @@ fn messages_that_differ_by_numbers_names_and_addresses_are_one_cause() {
 }
 
 #[test]
+fn codes_of_http_stay_in_the_cause_where_words_or_a_phrase_say_that_they_are_such() {
+    let db = TestDatabase::migrated();
+    let kept = [
+        "HTTP 503",
+        "HTTP 404",
+        "https 500 from <address>",
+        "HTTP status code 429",
+        "http error 500",
+        "Status: 502",
+        "status code: 404",
+        "statusCode=404",
+        "503 Service Unavailable",
+        "HTTP status client error (404 Not Found) for order <n>",
+        "status 503, then status 500",
+    ];
+    let changed = [
+        ("HTTP/1.1 503 of order 17", "HTTP/<n> 503 of order <n>"),
+        ("order 503 was refused", "order <n> was refused"),
+        ("user 404 not found", "user <n> not found"),
+        ("HTTP 5031", "HTTP <n>"),
+        ("HTTP 42", "HTTP <n>"),
+        ("HTTP 700", "HTTP <n>"),
+        ("status 200,000", "status <n>"),
+        ("shipment503", "shipment<n>"),
+        ("\u{1}503 \u{1}504", "<n> <n>"),
+    ];
+
+    let pattern = |message: &str| {
+        let ask = format!("SELECT pgqueue_error_pattern($m${message}$m$)");
+        db.texts(&ask).remove(0)
+    };
+
+    for message in kept {
+        let said = message.replace("<n>", "7").replace("<address>", "10.0.0.1");
+        assert_eq!(pattern(&said), message);
+    }
+    for (message, expected) in changed {
+        assert_eq!(pattern(message), expected);
+    }
+    let long = "HTTP 503 ".repeat(100_000);
+    assert_eq!(pattern(&long).len(), 300);
+}
+
+/// Lets so many jobs of cause 7 die so many minutes ago.
+fn die_before(db: &TestDatabase, count: i64, minutes: i64) {
+    db.execute(&format!(
+        "INSERT INTO pgqueue_jobs (kind, payload, state, finished_at, errors, cause)
+         SELECT 'email', '{{}}', 'dead', now() - {minutes} * interval '1 min', '[]', 7 FROM generate_series(1, {count})"
+    ));
+}
+
+/// When the first and the last of all jobs died, in seconds.
+fn deaths(db: &TestDatabase) -> (i64, i64) {
+    let at = |which| {
+        db.number(&format!(
+            "SELECT floor(extract(epoch FROM {which}(finished_at))) FROM pgqueue_jobs"
+        ))
+    };
+    (at("min"), at("max"))
+}
+
+#[test]
+fn a_cause_tells_in_which_of_the_last_hours_its_jobs_died() {
+    let db = TestDatabase::migrated();
+    for (count, minutes) in [(2, 30), (1, 90), (3, 23 * 60 + 30), (4, 24 * 60 + 30)] {
+        die_before(&db, count, minutes);
+    }
+
+    let found = stats::cause(&mut db.sync(), 7).unwrap().unwrap();
+
+    let mut trend = [0; 24];
+    (trend[0], trend[22], trend[23]) = (3, 1, 2);
+    assert_eq!(found.trend, trend);
+    let counts = [found.last_hour, found.last_day, found.jobs];
+    assert_eq!(counts.map(|count| count.to_string()), ["2", "6", "10"]);
+    assert_eq!(
+        (found.first_seen.timestamp(), found.last_seen.timestamp()),
+        deaths(&db)
+    );
+}
+
+#[test]
+fn hours_before_those_in_which_the_count_of_a_cause_stopped_are_counted_too() {
+    let db = TestDatabase::migrated();
+    for (count, minutes) in [(10_001, 30), (3, 5 * 60 + 30), (1, 48 * 60)] {
+        die_before(&db, count, minutes);
+    }
+
+    let found = stats::cause(&mut db.sync(), 7).unwrap().unwrap();
+
+    let mut trend = [0; 24];
+    (trend[18], trend[23]) = (3, 1000);
+    assert_eq!(found.trend, trend);
+    let counts = [found.last_hour, found.last_day, found.jobs];
+    assert_eq!(counts.map(|count| count.to_string()), ["10000+"; 3]);
+    assert_eq!(
+        (found.first_seen.timestamp(), found.last_seen.timestamp()),
+        deaths(&db)
+    );
+}
+
+#[test]
+fn a_cause_names_the_kinds_and_queues_of_its_jobs_once_each() {
+    let db = TestDatabase::migrated();
+    for (queue, kind) in [("b", "x"), ("a", "x"), ("b", "y"), ("b", "x")] {
+        db.execute(&format!(
+            "INSERT INTO pgqueue_jobs (queue, kind, payload, state, finished_at, cause) VALUES ('{queue}', '{kind}', '{{}}', 'dead', now(), 7)"
+        ));
+    }
+
+    let found = stats::cause(&mut db.sync(), 7).unwrap().unwrap();
+
+    assert_eq!(
+        (found.queues, found.kinds),
+        (vec!["a".into(), "b".into()], vec!["x".into(), "y".into()])
+    );
+}
+
+#[test]
 fn a_job_that_dies_again_of_something_else_moves_to_that_cause() {
     let db = TestDatabase::migrated();
     die(&db, &["refused"]);

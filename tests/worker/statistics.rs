@@ -107,6 +107,76 @@ async fn exactly_ten_thousand_is_an_exact_count() {
 }
 
 #[tokio::test]
+async fn what_is_active_and_what_has_ended_make_up_what_the_queues_are_told_of() {
+    let db = TestDatabase::migrated();
+    insert(&db, 3, "queue", "'waits'");
+    insert(&db, 2, "queue, state, claimed_by", "'runs', 'running', 1");
+    insert(
+        &db,
+        4,
+        "queue, state, finished_at",
+        "'waits', 'dead', now()",
+    );
+    let ends = "'ended', 'completed', now()";
+    insert(&db, 5, "queue, state, finished_at", ends);
+    admin::pause("paused").run(&mut db.sync()).unwrap();
+    let (mut sync, mut asynchronous) = (db.sync(), db.asynchronous().await);
+
+    let active = stats::active(&mut sync, 10_000).unwrap();
+    let ended = stats::ended(&mut sync).unwrap();
+
+    let of = |queue| ended.of(queue).map(|count| count.to_string());
+    assert_eq!(ended.queues().collect::<Vec<_>>(), ["ended", "waits"]);
+    assert_eq!(of("waits"), ["0", "0", "4"]);
+    assert_eq!(of("ended"), ["5", "0", "0"]);
+    assert_eq!(of("nowhere"), ["0", "0", "0"]);
+    let names: Vec<_> = active.iter().map(|queue| queue.queue.as_str()).collect();
+    assert_eq!(names, ["paused", "runs", "waits"]);
+    let again = stats::active_async(&mut asynchronous, 10_000).await;
+    assert_eq!(names.len(), again.unwrap().len());
+    assert_eq!(stats::ended_async(&mut asynchronous).await.unwrap(), ended);
+    let mut joined = QueueStats::join(active, &ended);
+    let mut told = stats::queues(&mut sync).unwrap();
+    for queue in joined.iter_mut().chain(&mut told) {
+        queue.oldest_due = None; // which goes on between the two
+    }
+    assert_eq!(joined, told);
+    let names: Vec<_> = told.iter().map(|queue| queue.queue.as_str()).collect();
+    assert_eq!(names, ["ended", "paused", "runs", "waits"]);
+}
+
+#[tokio::test]
+async fn counts_of_what_is_active_stop_where_they_are_told_to() {
+    let db = TestDatabase::migrated();
+    insert(&db, 6, "priority", "5");
+    insert(&db, 5, "run_at", "now() + interval '1 hour'");
+    insert(&db, 6, "state, claimed_by", "'running', 1");
+
+    let active = stats::active(&mut db.sync(), 5).unwrap();
+
+    let counts = [active[0].due, active[0].scheduled, active[0].running];
+    assert_eq!(counts.map(|count| count.to_string()), ["5+", "5", "5+"]);
+    assert_eq!(active[0].pending().to_string(), "10+");
+}
+
+#[tokio::test]
+async fn a_queue_that_the_count_of_ended_jobs_did_not_come_to_has_none_at_least() {
+    let db = TestDatabase::migrated();
+    let older = "'old', 'dead', now() - interval '1 day'";
+    insert(&db, 1, "queue, state, finished_at", older);
+    insert(&db, 10_001, "state, finished_at", "'dead', now()");
+
+    let ended = stats::ended(&mut db.sync()).unwrap();
+
+    let [completed, _, dead] = ended.of("old");
+    assert_eq!(
+        (completed.to_string(), dead.to_string()),
+        ("0".into(), "0+".into())
+    );
+    assert_eq!(ended.of("default")[2].to_string(), "10000+");
+}
+
+#[tokio::test]
 async fn pauses_and_workers_are_shown_with_queues_that_have_no_job() {
     let db = TestDatabase::migrated();
     admin::pause("paused").run(&mut db.sync()).unwrap();

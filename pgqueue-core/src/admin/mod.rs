@@ -66,6 +66,7 @@ pub use filter::Filter;
 pub use find::{Find, Page, Stopped, Summary, find};
 pub use operation::{
     Operation, UNDO_LIMIT, advance_async, due_async, fail_async, operation_async, operations_async,
+    operations_at_work_async,
 };
 pub use plan::{Plan, Preview};
 pub use queue::{QueueAction, pause, resume};

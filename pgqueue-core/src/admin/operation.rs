@@ -329,3 +329,23 @@ where
         .load(conn);
     Ok(read.await.map_err(explain)?)
 }
+
+/// Reads the operations that need somebody's eye, the newest first: those at work, those that wait to be resumed, and those
+/// that failed within a day.
+///
+/// # Errors
+/// Errors of the database.
+pub async fn operations_at_work_async<C>(conn: &mut C, limit: i64) -> Result<Vec<Operation>, Error>
+where
+    C: AsyncConnectionCore<Backend = Pg>,
+{
+    let matters = "(state IN ('running', 'undoing', 'paused') \
+        OR state = 'failed' AND finished_at > now() - interval '1 day')";
+    let read = operations::table
+        .filter(sql::<Bool>(matters))
+        .order(dsl::id.desc())
+        .limit(limit.clamp(1, 1000))
+        .select(Operation::as_select())
+        .load(conn);
+    Ok(read.await.map_err(explain)?)
+}

@@ -27,54 +27,73 @@ SELECT
     skipped.cause,
     coalesce(pgqueue_error_pattern(sample.message), ''),
     coalesce(sample.failure, ''),
-    (
-        SELECT count(*)
-        FROM (SELECT FROM pgqueue_jobs AS j WHERE j.state = 'dead' AND j.cause = skipped.cause LIMIT $2::bigint + 1) AS counted
-    ),
-    (
-        SELECT count(*)
-        FROM (
-            SELECT FROM pgqueue_jobs AS j
-            WHERE j.state = 'dead' AND j.cause = skipped.cause AND j.finished_at > now() - interval '1 hour'
-            LIMIT $2::bigint + 1
-        ) AS counted
-    ),
-    (
-        SELECT count(*)
-        FROM (
-            SELECT FROM pgqueue_jobs AS j
-            WHERE j.state = 'dead' AND j.cause = skipped.cause AND j.finished_at > now() - interval '1 day'
-            LIMIT $2::bigint + 1
-        ) AS counted
-    ),
-    ARRAY(
-        SELECT (
-            SELECT count(*)
-            FROM (
-                SELECT FROM pgqueue_jobs AS j
-                WHERE j.state = 'dead'
-                  AND j.cause = skipped.cause
-                  AND j.finished_at > now() - (hour.ago + 1) * interval '1 hour'
-                  AND j.finished_at <= now() - hour.ago * interval '1 hour'
-                LIMIT 1000
-            ) AS counted
+    walked.jobs,
+    walked.last_hour,
+    walked.last_day,
+    -- Of the last 24 hours, numbered from 1 on, those in which any died, each with how many. A walk that stopped within the
+    -- day has not come to all of them: then each is counted by itself, until there is no more to tell.
+    CASE WHEN walked.stopped_within_day THEN ARRAY(SELECT generate_series(1, 24)) ELSE walked.hours END,
+    CASE
+        WHEN walked.stopped_within_day THEN ARRAY(
+            SELECT (
+                SELECT count(*)
+                FROM (
+                    SELECT FROM pgqueue_jobs AS j
+                    WHERE j.state = 'dead'
+                      AND j.cause = skipped.cause
+                      AND j.finished_at >= now() - (25 - hour.number) * interval '1 hour'
+                      AND j.finished_at < CASE hour.number WHEN 24 THEN 'infinity' ELSE now() - (24 - hour.number) * interval '1 hour' END
+                    LIMIT 1000
+                ) AS counted
+            )
+            FROM generate_series(1, 24) AS hour(number)
+            ORDER BY hour.number
         )
-        FROM generate_series(23, 0, -1) AS hour(ago)
-        ORDER BY hour.ago DESC
-    ),
-    (
-        SELECT j.finished_at
-        FROM pgqueue_jobs AS j
-        WHERE j.state = 'dead' AND j.cause BETWEEN skipped.cause AND skipped.cause
-        ORDER BY j.cause, j.finished_at, j.id
-        LIMIT 1
-    ),
+        ELSE walked.trend
+    END,
+    CASE
+        WHEN walked.jobs <= $2::bigint THEN walked.first_seen
+        ELSE (
+            SELECT j.finished_at
+            FROM pgqueue_jobs AS j
+            WHERE j.state = 'dead' AND j.cause BETWEEN skipped.cause AND skipped.cause
+            ORDER BY j.cause, j.finished_at, j.id
+            LIMIT 1
+        )
+    END,
     sample.finished_at,
     newest.kinds,
     newest.queues,
     sample.id,
     coalesce(sample.message, '')
 FROM skipped
+CROSS JOIN LATERAL (
+    -- One walk tells of all counts: the newest first, until the limit.
+    SELECT
+        sum(hour.jobs)::bigint AS jobs,
+        coalesce(sum(hour.jobs) FILTER (WHERE hour.number = 24), 0)::bigint AS last_hour,
+        coalesce(sum(hour.jobs) FILTER (WHERE hour.number > 0), 0)::bigint AS last_day,
+        array_agg(hour.number) FILTER (WHERE hour.number > 0) AS hours,
+        array_agg(hour.jobs) FILTER (WHERE hour.number > 0) AS trend,
+        min(hour.first_seen) AS first_seen,
+        sum(hour.jobs) > $2::bigint AND min(hour.number) > 0 AS stopped_within_day
+    FROM (
+        SELECT died.hour AS number, count(*) AS jobs, min(died.finished_at) AS first_seen
+        FROM (
+            SELECT
+                j.finished_at,
+                width_bucket(j.finished_at, (
+                    SELECT array_agg(now() - (25 - begun.number) * interval '1 hour' ORDER BY begun.number)
+                    FROM generate_series(1, 24) AS begun(number)
+                )) AS hour
+            FROM pgqueue_jobs AS j
+            WHERE j.state = 'dead' AND j.cause BETWEEN skipped.cause AND skipped.cause
+            ORDER BY j.cause DESC, j.finished_at DESC, j.id DESC
+            LIMIT $2::bigint + 1
+        ) AS died
+        GROUP BY died.hour
+    ) AS hour
+) AS walked
 CROSS JOIN LATERAL (
     SELECT j.id, j.finished_at, j.errors -> -1 ->> 'kind' AS failure, left(j.errors -> -1 ->> 'message', 2000) AS message
     FROM pgqueue_jobs AS j
@@ -83,14 +102,19 @@ CROSS JOIN LATERAL (
     LIMIT 1
 ) AS sample
 CROSS JOIN LATERAL (
-    SELECT array_agg(DISTINCT n.kind ORDER BY n.kind) AS kinds, array_agg(DISTINCT n.queue ORDER BY n.queue) AS queues
+    SELECT array_agg(DISTINCT named.kind ORDER BY named.kind) AS kinds, array_agg(DISTINCT named.queue ORDER BY named.queue) AS queues
     FROM (
-        SELECT j.kind, j.queue
-        FROM pgqueue_jobs AS j
-        WHERE j.state = 'dead' AND j.cause BETWEEN skipped.cause AND skipped.cause
-        ORDER BY j.cause DESC, j.finished_at DESC, j.id DESC
-        LIMIT 200
-    ) AS n
+        -- Grouped first: to sort each of the 200 names costs more than all the rest.
+        SELECT n.kind, n.queue
+        FROM (
+            SELECT j.kind, j.queue
+            FROM pgqueue_jobs AS j
+            WHERE j.state = 'dead' AND j.cause BETWEEN skipped.cause AND skipped.cause
+            ORDER BY j.cause DESC, j.finished_at DESC, j.id DESC
+            LIMIT 200
+        ) AS n
+        GROUP BY n.kind, n.queue
+    ) AS named
 ) AS newest
 WHERE skipped.cause IS NOT NULL
 ORDER BY sample.finished_at DESC, skipped.cause

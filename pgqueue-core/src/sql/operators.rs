@@ -133,7 +133,7 @@ type CauseStatsRow = (
     Text,
     Text,
     (BigInt, BigInt, BigInt),
-    Array<BigInt>,
+    (Nullable<Array<Integer>>, Nullable<Array<BigInt>>),
     (Timestamptz, Timestamptz),
     (Array<Text>, Array<Text>),
     BigInt,

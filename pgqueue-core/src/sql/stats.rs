@@ -8,6 +8,27 @@ use diesel::sql_types::{
 use crate::model::Span;
 
 statement! {
+    /// Counts jobs that have not ended, a queue. Relies on indexes `pgqueue_jobs_dequeue` and `pgqueue_jobs_running`.
+    Active, "active.sql", planned_each_time, (limit: i64 => BigInt) -> ActiveRow
+}
+
+/// The columns of [`ActiveStats`](crate::stats::ActiveStats): name, pause, counts, whether that of running jobs is exact,
+/// oldest due job, workers.
+type ActiveRow = (
+    Text,
+    Nullable<Timestamptz>,
+    (BigInt, BigInt, BigInt),
+    Bool,
+    Nullable<Double>,
+    BigInt,
+);
+
+statement! {
+    /// Counts jobs that have ended, a queue. Relies on indexes `pgqueue_jobs_completed` and `pgqueue_jobs_dead`.
+    Ended, "ended.sql", planned_each_time, (limit: i64 => BigInt) -> (Text, (BigInt, BigInt, BigInt))
+}
+
+statement! {
     /// Sums statistics step by step.
     Timeline<'a>, "timeline.sql", planned_each_time, (
         from: DateTime<Utc> => Timestamptz,

@@ -15,18 +15,18 @@
 //! # Ok(()) }
 //! ```
 
-use std::fmt;
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use diesel::connection::LoadConnection;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel_async::AsyncConnectionCore;
+use std::fmt;
+use std::ops::Add;
 
 pub use crate::causes::{CauseStats, cause, cause_async, causes, causes_async};
 mod histogram;
 mod now;
+mod queues;
 mod timeline;
 
 pub(crate) use histogram::HISTOGRAM_BARS;
@@ -35,13 +35,17 @@ pub use now::{
     Estimate, OldestWaiting, PauseChange, count_state, count_state_async, estimates,
     estimates_async, oldest_waiting, oldest_waiting_async, pause_changes, pause_changes_async,
 };
+pub use queues::{
+    ActiveStats, EndedStats, QueueStats, active, active_async, ended, ended_async, queues,
+    queues_async,
+};
 pub use timeline::{
     Activity, POINTS, Point, Scope, Timeline, activity, activity_async, timeline, timeline_async,
 };
 
 use crate::error::{Error, explain};
 use crate::schema::{pgqueue_stats, pgqueue_workers};
-use crate::sql::{KindStats as KindStatement, QueueStats as QueueStatement};
+use crate::sql::KindStats as KindStatement;
 
 /// Where counts stop: beyond, a number is "at least".
 pub(crate) const COUNT_LIMIT: i64 = 10_000;
@@ -55,62 +59,37 @@ pub struct Count {
     pub exact: bool,
 }
 
-impl fmt::Display for Count {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.at_least, if self.exact { "" } else { "+" })
+impl Count {
+    /// Nothing, and that is all.
+    pub(crate) const NONE: Self = Self {
+        at_least: 0,
+        exact: true,
+    };
+
+    /// Tells what a count is worth that went on until it was beyond `limit`.
+    pub(crate) fn stopped_at(limit: i64, counted: i64) -> Self {
+        Self {
+            at_least: counted.min(limit),
+            exact: counted <= limit,
+        }
     }
 }
 
-/// One queue now.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct QueueStats {
-    /// Its name.
-    pub queue: String,
-    /// Since when it is paused.
-    pub paused_at: Option<DateTime<Utc>>,
-    /// Pending jobs, due and scheduled.
-    pub pending: Count,
-    /// Pending jobs that may run now.
-    pub due: Count,
-    /// Pending jobs that wait for their time: scheduled, snoozed, or failed and to be tried again. Which of these is not in
-    /// the index that is counted by.
-    pub scheduled: Count,
-    /// Running jobs.
-    pub running: Count,
-    /// Completed jobs that retention has kept, among the newest 10,000 of all queues.
-    pub completed: Count,
-    /// Cancelled jobs, likewise.
-    pub cancelled: Count,
-    /// Dead jobs, likewise.
-    pub dead: Count,
-    /// How long the oldest due job has been waiting.
-    pub oldest_due: Option<Duration>,
-    /// Live workers that serve it.
-    pub workers: i64,
+impl Add for Count {
+    type Output = Self;
+
+    /// Adds up what was counted: all of it only if both are.
+    fn add(self, other: Self) -> Self {
+        Self {
+            at_least: self.at_least + other.at_least,
+            exact: self.exact && other.exact,
+        }
+    }
 }
 
-impl QueueStats {
-    /// Gives the numbers of a queue that [`queues`] does not tell of: it has neither jobs nor workers nor a pause.
-    #[must_use]
-    pub fn empty(queue: impl Into<String>) -> Self {
-        let none = Count {
-            at_least: 0,
-            exact: true,
-        };
-        Self {
-            queue: queue.into(),
-            paused_at: None,
-            pending: none,
-            due: none,
-            scheduled: none,
-            running: none,
-            completed: none,
-            cancelled: none,
-            dead: none,
-            oldest_due: None,
-            workers: 0,
-        }
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.at_least, if self.exact { "" } else { "+" })
     }
 }
 
@@ -203,33 +182,6 @@ pub struct BucketRow {
     pub kind: String,
 }
 
-/// Tells how each queue is doing, on a sync connection. Queues are those that have jobs, workers or a pause.
-///
-/// # Errors
-/// Errors of the database.
-pub fn queues<C: LoadConnection<Backend = Pg>>(conn: &mut C) -> Result<Vec<QueueStats>, Error> {
-    let rows: Vec<QueueRow> =
-        RunQueryDsl::load(QueueStatement { limit: COUNT_LIMIT }, conn).map_err(explain)?;
-    Ok(rows.into_iter().map(QueueStats::from).collect())
-}
-
-/// Tells how each queue is doing, on an async connection.
-///
-/// # Errors
-/// Errors of the database.
-pub async fn queues_async<C: AsyncConnectionCore<Backend = Pg>>(
-    conn: &mut C,
-) -> Result<Vec<QueueStats>, Error> {
-    let load =
-        diesel_async::RunQueryDsl::load::<QueueRow>(QueueStatement { limit: COUNT_LIMIT }, conn);
-    Ok(load
-        .await
-        .map_err(explain)?
-        .into_iter()
-        .map(QueueStats::from)
-        .collect())
-}
-
 /// Sums what workers counted from `from` until `to`, by queue and kind, on a sync connection.
 ///
 /// Workers store their counts every 5 s; after two days minutes are folded to hours.
@@ -262,39 +214,4 @@ where
     diesel_async::RunQueryDsl::load(KindStatement { from, to }, conn)
         .await
         .map_err(|error| explain(error).into())
-}
-
-type QueueRow = (
-    String,
-    Option<DateTime<Utc>>,
-    (i64, i64, i64, i64, i64, i64),
-    (bool, bool, bool, bool),
-    Option<f64>,
-    i64,
-);
-
-impl From<QueueRow> for QueueStats {
-    fn from((queue, paused_at, counts, exact, oldest, workers): QueueRow) -> Self {
-        let (due, scheduled, running, completed, cancelled, dead) = counts;
-        let count = |counted: i64, exact| Count {
-            at_least: counted.min(COUNT_LIMIT),
-            exact,
-        };
-        Self {
-            queue,
-            paused_at,
-            pending: Count {
-                at_least: due.min(COUNT_LIMIT) + scheduled.min(COUNT_LIMIT),
-                exact: due <= COUNT_LIMIT && scheduled <= COUNT_LIMIT,
-            },
-            due: count(due, due <= COUNT_LIMIT),
-            scheduled: count(scheduled, scheduled <= COUNT_LIMIT),
-            running: count(running, exact.0),
-            completed: count(completed, exact.1),
-            cancelled: count(cancelled, exact.2),
-            dead: count(dead, exact.3),
-            oldest_due: oldest.map(|seconds| Duration::from_secs_f64(seconds.max(0.0))),
-            workers,
-        }
-    }
 }

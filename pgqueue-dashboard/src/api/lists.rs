@@ -132,9 +132,9 @@ fn record_of(job: &Record) -> Value {
 
 /// `GET /api/v1/causes`
 pub(crate) async fn causes(visit: Visit) -> Result<HttpResponse, Problem> {
-    let causes = visit.dashboard.inner.live.causes().await?;
-    let causes: Vec<Value> = causes.iter().map(cause).collect();
-    Ok(answer(&json!({ "causes": causes })))
+    let found = visit.dashboard.inner.live.causes().await?;
+    let causes: Vec<Value> = found.all.iter().map(cause).collect();
+    Ok(answer(&json!({ "at": found.at, "causes": causes })))
 }
 
 fn cause(cause: &CauseStats) -> Value {

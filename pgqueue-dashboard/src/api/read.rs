@@ -23,7 +23,11 @@ pub(super) fn answer(value: &Value) -> HttpResponse {
 pub(crate) async fn queues(visit: Visit) -> Result<HttpResponse, Problem> {
     let snapshot = visit.dashboard.inner.live.snapshot().await?;
     let queues: Vec<Value> = snapshot.queues.iter().map(queue).collect();
-    Ok(answer(&json!({ "at": snapshot.at, "queues": queues })))
+    Ok(answer(&json!({
+        "at": snapshot.at,
+        "counted_at": snapshot.counted_at,
+        "queues": queues,
+    })))
 }
 
 fn count(count: Count) -> Value {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use actix_web::{HttpResponse, web};
 use askama::Template;
+use chrono::{DateTime, Utc};
 use diesel_async::AsyncPgConnection;
 use futures_util::FutureExt as _;
 use pgqueue_core::admin::{self, Filter, Record, Summary};
@@ -49,6 +50,7 @@ struct Cause {
 struct Inbox {
     frame: Frame,
     causes: Vec<Cause>,
+    read_at: DateTime<Utc>,
     by_count: bool,
     /// Queues, for the purge by age.
     snapshot: Arc<Snapshot>,
@@ -145,13 +147,19 @@ pub(crate) async fn inbox(visit: Visit, asked: web::Query<Asked>) -> Result<Http
     let live = &visit.dashboard.inner.live;
     let by_count = asked.sort.as_deref() == Some("count");
     let found = live.causes().await?;
-    let mut causes: Vec<Cause> = found.iter().cloned().map(|stats| Cause { stats }).collect();
+    let mut causes: Vec<Cause> = found
+        .all
+        .iter()
+        .cloned()
+        .map(|stats| Cause { stats })
+        .collect();
     if by_count {
         causes.sort_by_key(|cause| std::cmp::Reverse(cause.stats.jobs.at_least)); // stable: then the one seen last
     }
     visit.page(&Inbox {
         frame: visit.frame(Section::Dead, "Dead jobs"),
         causes,
+        read_at: found.at,
         by_count,
         snapshot: live.snapshot().await?,
     })

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use actix_web::{HttpResponse, web};
 use askama::Template;
-use chrono::{TimeDelta, Utc};
 use pgqueue_core::JobState;
 use pgqueue_core::admin::Operation;
 use pgqueue_core::stats::CauseStats;
@@ -15,7 +14,7 @@ use super::panels::{self, Charts, QueueRow};
 use crate::frame::{Frame, Section};
 use crate::health::{self, Health};
 use crate::link;
-use crate::live::Snapshot;
+use crate::live::{Causes, Snapshot};
 use crate::problem::Problem;
 use crate::show;
 use crate::span::Span;
@@ -33,9 +32,9 @@ struct Overview {
     tiles: Vec<Tile>,
     charts: Charts,
     late: Vec<QueueRow>,
-    causes: Result<Vec<CauseStats>, Problem>,
+    causes: Result<Causes, Problem>,
     /// Bulk operations that are at work, wait for somebody, or failed within a day.
-    operations: Result<Vec<Operation>, Problem>,
+    operations: Result<Arc<Vec<Operation>>, Problem>,
 }
 
 /// A number of the top row.
@@ -67,8 +66,8 @@ impl Overview {
         self.snapshot.workers.iter().take(LISTED)
     }
 
-    fn top<'a>(&self, causes: &'a [CauseStats]) -> impl Iterator<Item = &'a CauseStats> + use<'a> {
-        causes.iter().take(LISTED)
+    fn top<'a>(&self, causes: &'a Causes) -> impl Iterator<Item = &'a CauseStats> + use<'a> {
+        causes.all.iter().take(LISTED)
     }
 
     fn queue_path(&self, name: &str) -> String {
@@ -100,9 +99,8 @@ pub(crate) async fn show(visit: Visit, asked: web::Query<Asked>) -> Result<HttpR
         .causes()
         .await
         .map(|causes| recent(&causes));
-    let live = &visit.dashboard.inner.live;
-    let operations = live.operations().await.map(|all| at_work(&all));
-    let counted_causes = causes.as_ref().ok().map(Vec::len);
+    let operations = visit.dashboard.inner.live.operations_at_work().await;
+    let counted_causes = causes.as_ref().ok().map(|causes| causes.all.len());
     visit.page(&Overview {
         frame: visit.frame(Section::Overview, "Overview"),
         health: health::health(&snapshot.queues, &snapshot.hour, counted_causes),
@@ -119,21 +117,11 @@ pub(crate) async fn show(visit: Visit, asked: web::Query<Asked>) -> Result<HttpR
 }
 
 /// Gives the causes of the last hour, the most frequent first.
-fn recent(causes: &[CauseStats]) -> Vec<CauseStats> {
+fn recent(causes: &Causes) -> Causes {
     let died = |cause: &&CauseStats| cause.last_hour.at_least > 0;
-    let mut recent: Vec<CauseStats> = causes.iter().filter(died).cloned().collect();
-    recent.sort_by_key(|cause| -cause.last_hour.at_least);
-    recent
-}
-
-fn at_work(operations: &[Operation]) -> Vec<Operation> {
-    let yesterday = Utc::now() - TimeDelta::days(1);
-    let matters = |operation: &&Operation| match operation.state.as_str() {
-        "paused" => true,
-        "failed" => operation.finished_at.is_some_and(|at| at > yesterday),
-        _ => operation.is_open(),
-    };
-    operations.iter().filter(matters).cloned().collect()
+    let mut all: Vec<CauseStats> = causes.all.iter().filter(died).cloned().collect();
+    all.sort_by_key(|cause| -cause.last_hour.at_least);
+    Causes { at: causes.at, all }
 }
 
 type Counted = (JobState, Result<i64, Problem>);

@@ -170,7 +170,6 @@ async fn act(visit: Visit, form: Form, pauses: bool) -> Result<HttpResponse, Pro
         .database()
         .write(move |conn| async move { action.run_async(conn).await }.boxed())
         .await?;
-    visit.dashboard.inner.live.forget().await;
     let notice = match (changed, pauses) {
         (true, true) => {
             format!("Queue “{queue}” is paused: what runs goes on, nothing new is claimed.")

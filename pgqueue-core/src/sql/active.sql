@@ -1,6 +1,7 @@
--- Counts jobs a queue and state, each state's walk stopping after a limit, with the age of the oldest due job.
+-- Counts jobs that have not ended, a queue: the walk over those of each state stops after a limit, and tells the age of the
+-- oldest due job, who runs them, and the pause.
 -- $1 most rows a walk visits bigint
--- uses indexes pgqueue_jobs_dequeue, _running, _completed and _dead; never the table by itself
+-- uses indexes pgqueue_jobs_dequeue and _running; never the table by itself
 WITH RECURSIVE waiting(queue) AS (
     SELECT (SELECT j.queue FROM pgqueue_jobs AS j WHERE j.state = 'pending' ORDER BY j.queue LIMIT 1)
     UNION ALL
@@ -8,23 +9,13 @@ WITH RECURSIVE waiting(queue) AS (
     FROM waiting
     WHERE waiting.queue IS NOT NULL
 ), running AS MATERIALIZED (
-    SELECT j.queue FROM pgqueue_jobs AS j WHERE j.state = 'running' ORDER BY j.claimed_by LIMIT $1::bigint + 1
-), completed AS MATERIALIZED (
-    SELECT j.queue FROM pgqueue_jobs AS j WHERE j.state = 'completed' ORDER BY j.finished_at DESC LIMIT $1::bigint + 1
-), cancelled AS MATERIALIZED (
-    SELECT j.queue FROM pgqueue_jobs AS j WHERE j.state = 'cancelled' ORDER BY j.finished_at DESC, j.id DESC LIMIT $1::bigint + 1
-), dead AS MATERIALIZED (
-    SELECT j.queue FROM pgqueue_jobs AS j WHERE j.state = 'dead' ORDER BY j.finished_at DESC, j.id DESC LIMIT $1::bigint + 1
+    SELECT r.queue, count(*) AS jobs
+    FROM (SELECT j.queue FROM pgqueue_jobs AS j WHERE j.state = 'running' ORDER BY j.claimed_by LIMIT $1::bigint + 1) AS r
+    GROUP BY r.queue
 ), queues AS (
     SELECT w.queue FROM waiting AS w WHERE w.queue IS NOT NULL
     UNION
     SELECT r.queue FROM running AS r
-    UNION
-    SELECT c.queue FROM completed AS c
-    UNION
-    SELECT c.queue FROM cancelled AS c
-    UNION
-    SELECT d.queue FROM dead AS d
     UNION
     SELECT q.name FROM pgqueue_queues AS q WHERE q.paused_at IS NOT NULL
     UNION
@@ -63,14 +54,8 @@ SELECT
             LIMIT $1::bigint + 1
         ) AS counted
     ),
-    (SELECT count(*) FROM running AS r WHERE r.queue = q.queue),
-    (SELECT count(*) FROM completed AS c WHERE c.queue = q.queue),
-    (SELECT count(*) FROM cancelled AS c WHERE c.queue = q.queue),
-    (SELECT count(*) FROM dead AS d WHERE d.queue = q.queue),
-    (SELECT count(*) <= $1::bigint FROM running),
-    (SELECT count(*) <= $1::bigint FROM completed),
-    (SELECT count(*) <= $1::bigint FROM cancelled),
-    (SELECT count(*) <= $1::bigint FROM dead),
+    coalesce((SELECT r.jobs FROM running AS r WHERE r.queue = q.queue), 0),
+    (SELECT coalesce(sum(r.jobs), 0) <= $1::bigint FROM running AS r),
     (
         SELECT extract(epoch FROM now() - min(oldest.run_at))::double precision
         FROM generate_series(0, 9) AS p(priority)
