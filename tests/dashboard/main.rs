@@ -4,6 +4,8 @@
 
 mod access;
 mod api;
+mod api_deeds;
+mod api_figures;
 mod bulk;
 mod dead;
 mod figures;

@@ -11,6 +11,7 @@ use pgqueue_core::admin::{self, Deed, Failure, Reason, Record};
 use pgqueue_core::{Error, JobState};
 use serde::Deserialize;
 
+use super::job_actions::given;
 use super::jobs;
 use crate::access::Permissions;
 use crate::filter::Term;
@@ -23,7 +24,7 @@ use crate::visit::Visit;
 /// What is shown of a JSON document before somebody asks for all of it.
 const JSON_LIMIT: usize = 64 * 1024;
 /// What is shown then: a page that a browser can still hold.
-const WHOLE_JSON_LIMIT: usize = 8 * 1024 * 1024;
+pub(crate) const WHOLE_JSON_LIMIT: usize = 8 * 1024 * 1024;
 
 /// The query of the page.
 #[derive(Debug, Default, Deserialize)]
@@ -97,11 +98,8 @@ impl JobPage {
         }
     }
 
-    /// The details of an edit repeat parts of the payload.
     fn details<'a>(&self, deed: &'a Deed) -> Option<&'a str> {
-        let tells = deed.details != "{}"
-            && (self.frame.may_see_payloads() || !deed.action.starts_with("edit"));
-        tells.then_some(deed.details.as_str())
+        details(deed, self.frame.may)
     }
 }
 
@@ -123,15 +121,21 @@ pub(crate) async fn show(
 /// `POST /jobs/{id}/reveal`: the same page with what is hidden, once; the audit knows who saw it.
 pub(crate) async fn reveal(visit: Visit, id: web::Path<i64>) -> Result<HttpResponse, Problem> {
     let id = id.into_inner();
-    let look = admin::reveal(id).by(visit.access.actor());
+    look(&visit, id, None).await?;
+    render(&visit, id, &Redaction::nothing(), WHOLE_JSON_LIMIT).await
+}
+
+/// Writes into the audit that the visitor sees what is hidden of a job.
+pub(crate) async fn look(visit: &Visit, id: i64, reason: Option<&str>) -> Result<(), Problem> {
+    let mut look = admin::reveal(id).by(visit.access.actor());
+    if let Some(reason) = given(reason) {
+        look = look.because(reason);
+    }
     let seen = visit
         .database()
         .write(|conn| look.run_async(conn).boxed())
         .await?;
-    if seen.is_none() {
-        return Err(missing(id));
-    }
-    render(&visit, id, &Redaction::nothing(), WHOLE_JSON_LIMIT).await
+    seen.map(|_| ()).ok_or_else(|| missing(id))
 }
 
 /// `GET /jobs/{id}/payload.json`
@@ -148,7 +152,7 @@ pub(crate) async fn download(visit: Visit, id: web::Path<i64>) -> Result<HttpRes
 }
 
 /// Reads a job, or says that there is none.
-pub(super) async fn read(visit: &Visit, id: i64) -> Result<Record, Problem> {
+pub(crate) async fn read(visit: &Visit, id: i64) -> Result<Record, Problem> {
     let found = visit
         .database()
         .read(move |conn| admin::job_async(conn, id).boxed())
@@ -156,7 +160,7 @@ pub(super) async fn read(visit: &Visit, id: i64) -> Result<Record, Problem> {
     found.ok_or_else(|| missing(id))
 }
 
-pub(super) fn missing(id: i64) -> Problem {
+pub(crate) fn missing(id: i64) -> Problem {
     Problem::not_found(
         format!("there is no job {id}"),
         "it was purged, or its retention is over: completed jobs are kept for a day unless the worker says else",
@@ -169,13 +173,7 @@ async fn render(
     hides: &Redaction,
     limit: usize,
 ) -> Result<HttpResponse, Problem> {
-    let Some((job, reasons, deeds)) = visit
-        .database()
-        .read(move |conn| load(conn, id).boxed())
-        .await?
-    else {
-        return Err(missing(id));
-    };
+    let (job, reasons, deeds) = told(visit, id).await?;
     let may_see = visit.may(Permissions::VIEW_PAYLOAD);
     let documents = if may_see {
         documents(&job, hides, limit)
@@ -198,6 +196,22 @@ async fn render(
         frame,
     };
     visit.page(&page)
+}
+
+/// Reads a job, why it stands as it does, and what was done to it.
+pub(crate) async fn told(
+    visit: &Visit,
+    id: i64,
+) -> Result<(Record, Vec<Reason>, Vec<Deed>), Problem> {
+    let read = visit.database().read(move |conn| load(conn, id).boxed());
+    read.await?.ok_or_else(|| missing(id))
+}
+
+/// Gives the details of a deed that somebody with these permissions may see: those of an edit repeat parts of the payload.
+pub(crate) fn details(deed: &Deed, may: Permissions) -> Option<&str> {
+    let tells = deed.details != "{}"
+        && (may.contains(Permissions::VIEW_PAYLOAD) || !deed.action.starts_with("edit"));
+    tells.then_some(deed.details.as_str())
 }
 
 async fn load(

@@ -112,7 +112,7 @@ pub(crate) async fn show(visit: Visit, asked: web::Query<Asked>) -> Result<HttpR
 }
 
 /// Gives the causes of the last hour, the most frequent first.
-fn recent(causes: &[CauseStats]) -> Vec<CauseStats> {
+pub(crate) fn recent(causes: &[CauseStats]) -> Vec<CauseStats> {
     let died = |cause: &&CauseStats| cause.last_hour.at_least > 0;
     let mut recent: Vec<CauseStats> = causes.iter().filter(died).cloned().collect();
     recent.sort_by_key(|cause| -cause.last_hour.at_least);
