@@ -33,6 +33,7 @@ mod cookies;
 mod dashboard;
 mod database;
 mod executor;
+mod export;
 mod filter;
 mod frame;
 mod guard;

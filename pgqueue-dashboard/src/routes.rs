@@ -8,7 +8,7 @@ use actix_web::{HttpMessage as _, HttpResponse, web};
 use crate::access::Permissions;
 use crate::problem::Problem;
 use crate::visit::Visit;
-use crate::{api, assets, checks, live, pages};
+use crate::{api, assets, checks, export, live, pages};
 
 /// One route.
 #[derive(Debug, Clone, Copy)]
@@ -149,6 +149,8 @@ routes! {
     get "/kinds" VIEW pages::kinds::list;
     get "/kinds/{kind:.+}" VIEW pages::kinds::moved;
     get "/kind" VIEW pages::kinds::show;
+    get "/export.csv" VIEW export::csv;
+    get "/export.ndjson" VIEW export::ndjson;
     get "/settings" VIEW pages::settings::show;
     post "/settings" VIEW pages::settings::save;
     get "/events" VIEW live::events;

@@ -8,6 +8,7 @@ mod api_deeds;
 mod api_figures;
 mod bulk;
 mod dead;
+mod export;
 mod figures;
 mod jobs;
 mod living;
