@@ -30,6 +30,7 @@ mod cached;
 mod chart;
 mod checks;
 mod cookies;
+mod copy_as;
 mod dashboard;
 mod database;
 mod executor;

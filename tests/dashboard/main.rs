@@ -7,6 +7,7 @@ mod api;
 mod api_deeds;
 mod api_figures;
 mod bulk;
+mod copying;
 mod dead;
 mod export;
 mod figures;

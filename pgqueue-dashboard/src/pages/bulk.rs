@@ -55,7 +55,7 @@ impl Verb {
     }
 
     /// Says it as a button does.
-    pub(super) fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Requeue => "Requeue",
             Self::RunNow => "Run now",

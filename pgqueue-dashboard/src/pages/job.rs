@@ -14,6 +14,7 @@ use serde::Deserialize;
 use super::job_actions::given;
 use super::jobs;
 use crate::access::Permissions;
+use crate::copy_as::{self, Copied};
 use crate::filter::Term;
 use crate::frame::{Frame, Section};
 use crate::json::{Redaction, Shown};
@@ -61,6 +62,7 @@ struct JobPage {
     cloned_from: Option<i64>,
     is_revealed: bool,
     has_hidden: bool,
+    copies: Vec<Copied>,
 }
 
 impl JobPage {
@@ -190,6 +192,7 @@ async fn render(
         cloned_from: job.cloned_from(),
         is_revealed: hides.hides_nothing(),
         has_hidden: documents.iter().any(|document| document.shown.hidden > 0),
+        copies: copy_as::job(visit, id, job.state),
         documents,
         reasons,
         job,
