@@ -86,6 +86,19 @@ async fn the_description_names_every_route_of_the_api_and_no_other() {
     assert_eq!(routes, described);
 }
 
+#[test]
+fn the_documentation_lists_every_route_of_the_api_with_its_permission() {
+    let documentation = include_str!("../../docs/dashboard.md");
+    for (method, path, needs) in Dashboard::routes() {
+        let Some(path) = path.strip_prefix("/api/v1") else {
+            continue;
+        };
+        let (needs, _) = needs.iter_names().next().unwrap();
+        let row = format!("| `{} {path}` | `{needs}` | ", method.to_uppercase());
+        assert!(documentation.contains(&row), "{row}");
+    }
+}
+
 #[actix_web::test]
 async fn answers_are_what_the_description_says() {
     let site = Site::seeded().await;
