@@ -43,7 +43,7 @@ pub(crate) fn list(visit: &Visit, terms: &Terms) -> Vec<Copied> {
             curl(visit, &with("/api/v1/jobs", query)),
         ),
     ]);
-    copies.extend(action(visit, verb(terms.state()), &acted_on(terms), "all"));
+    copies.extend(action(visit, verb(terms.state()), &acted_on(terms), None));
     copies
 }
 
@@ -60,21 +60,24 @@ pub(crate) fn job(visit: &Visit, id: i64, state: JobState) -> Vec<Copied> {
         ),
         copied("curl", "curl", curl(visit, &format!("/api/v1/jobs/{id}"))),
     ];
-    copies.extend(action(visit, verb(Some(state)), &terms, "it"));
+    copies.extend(action(visit, verb(Some(state)), &terms, Some(id)));
     copies
 }
 
-/// An action on all of the jobs, as a command and as code.
-fn action(visit: &Visit, verb: Verb, terms: &Terms, what: &str) -> [Copied; 2] {
-    let path = format!("/api/v1/operations/{}", verb.name().replace('_', "-"));
-    let body = json!({ "filter": terms.to_string() }).to_string();
+/// An action as a command and as code: on one job, or on all of them, which may take a while.
+fn action(visit: &Visit, verb: Verb, terms: &Terms, job: Option<i64>) -> [Copied; 2] {
+    let (place, body, what) = match job {
+        Some(id) => ("jobs", json!({ "ids": [id] }), "it"),
+        None => ("operations", json!({ "filter": terms.to_string() }), "all"),
+    };
+    let path = format!("/api/v1/{place}/{}", verb.name().replace('_', "-"));
     let said = verb.word().to_lowercase();
     let code = terms.rust(verb.name(), visit.access.actor(), Utc::now());
     [
         copied(
             "curl-action",
             format!("curl, {said} {what}"),
-            curl_post(visit, &path, &body),
+            curl_post(visit, &path, &body.to_string()),
         ),
         copied("rust", format!("Rust, {said} {what}"), code),
     ]
