@@ -6,6 +6,7 @@ use actix_web::dev::{AppService, HttpServiceFactory};
 use actix_web::middleware::from_fn;
 use actix_web::web;
 use pgqueue_core::{Error, Source};
+use tokio::sync::Semaphore;
 
 use crate::access::{CheckAccess, Permissions, Policy};
 use crate::assets::Assets;
@@ -16,7 +17,7 @@ use crate::json::Redaction;
 use crate::live::Live;
 use crate::operations::Operations;
 use crate::suggestions::Suggestions;
-use crate::{guard, routes};
+use crate::{export, guard, routes};
 
 /// The admin site, to be mounted by `App::service` or inside a `web::scope`.
 ///
@@ -43,6 +44,7 @@ pub(crate) struct Inner {
     pub(crate) live: Live,
     pub(crate) operations: Operations,
     pub(crate) executor: Executor,
+    pub(crate) exports: Arc<Semaphore>,
     pub(crate) assets: Assets,
     pub(crate) hidden_words: Vec<String>,
     pub(crate) redaction: Redaction,
@@ -256,6 +258,7 @@ impl DashboardBuilder {
                 live: Live::new(database.clone()),
                 operations: Operations::new(),
                 executor: Executor::start(&database, self.read_only),
+                exports: export::slots(),
                 database,
                 assets: Assets::new(),
                 redaction: Redaction::new(&self.hidden_words),

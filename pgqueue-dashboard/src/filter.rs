@@ -3,7 +3,9 @@
 //! A filter is a list of terms, all of which must hold. Text becomes terms and terms become the same text again, so that
 //! an address, a chip and a stored bulk operation mean the same jobs. A mistake names the term and what to write instead.
 
+mod rust;
 mod scan;
+mod sql;
 
 use std::fmt;
 
@@ -62,6 +64,12 @@ fn mistake<T>(text: impl Into<String>) -> Result<T, Mistake> {
     Err(Mistake(text.into()))
 }
 
+impl From<Term> for Terms {
+    fn from(term: Term) -> Self {
+        Self(vec![term])
+    }
+}
+
 impl Terms {
     pub(crate) fn parse(text: &str) -> Result<Self, Mistake> {
         if text.len() > TEXT_LIMIT {
@@ -100,6 +108,11 @@ impl Terms {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Tells whether it names jobs by their ids.
+    pub(crate) fn names_ids(&self) -> bool {
+        self.0.iter().any(|term| matches!(term, Term::Ids(_)))
     }
 
     pub(crate) fn state(&self) -> Option<JobState> {

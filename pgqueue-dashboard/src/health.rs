@@ -65,7 +65,27 @@ pub(crate) fn is_late(queue: &QueueStats) -> bool {
     queue.paused_at.is_none() && queue.oldest_due.is_some_and(|wait| wait > LATE)
 }
 
+/// Counts the jobs that died.
+pub(crate) fn died(hour: &[KindStats]) -> i64 {
+    hour.iter().map(|kind| kind.dead).sum()
+}
+
+/// Is true for a queue with due jobs and nobody to run them.
+pub(crate) fn is_unserved(queue: &QueueStats) -> bool {
+    queue.workers == 0 && queue.due.at_least > 0 && queue.paused_at.is_none()
+}
+
+/// Is true for a queue that is paused while jobs wait in it.
+pub(crate) fn is_held(queue: &QueueStats) -> bool {
+    queue.paused_at.is_some() && queue.due.at_least > 0
+}
+
 impl Health {
+    /// Gives the sentence without its links.
+    pub(crate) fn text(&self) -> String {
+        self.parts.iter().map(|part| part.text.as_str()).collect()
+    }
+
     /// Gives the class of the element: a colour; [`word`](Self::word) says the same.
     pub(crate) fn class(&self) -> &'static str {
         match self.level {
@@ -92,12 +112,7 @@ impl Health {
     }
 
     fn tell_unserved(&mut self, queues: &[QueueStats]) {
-        let unserved: Vec<&QueueStats> = queues
-            .iter()
-            .filter(|queue| {
-                queue.workers == 0 && queue.due.at_least > 0 && queue.paused_at.is_none()
-            })
-            .collect();
+        let unserved: Vec<&QueueStats> = queues.iter().filter(|queue| is_unserved(queue)).collect();
         if unserved.is_empty() {
             return;
         }
@@ -135,7 +150,7 @@ impl Health {
     }
 
     fn tell_dead(&mut self, hour: &[KindStats], causes: Option<usize>) {
-        let dead: i64 = hour.iter().map(|kind| kind.dead).sum();
+        let dead = died(hour);
         if dead == 0 {
             return;
         }
@@ -158,10 +173,7 @@ impl Health {
     }
 
     fn tell_paused(&mut self, queues: &[QueueStats]) {
-        let paused: Vec<&QueueStats> = queues
-            .iter()
-            .filter(|queue| queue.paused_at.is_some() && queue.due.at_least > 0)
-            .collect();
+        let paused: Vec<&QueueStats> = queues.iter().filter(|queue| is_held(queue)).collect();
         if paused.is_empty() {
             return;
         }

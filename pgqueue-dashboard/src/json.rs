@@ -4,9 +4,10 @@
 //! deep or cut in the middle, costs its length and no more.
 
 use pgqueue_core::admin::SECRET_WORDS;
+use serde_json::value::RawValue;
 
 /// What stands for a value that is hidden.
-const HIDDEN: &str = "\"••••••\"";
+pub(crate) const HIDDEN: &str = "\"••••••\"";
 /// Deeper levels are not indented further: their spaces would be most of the page.
 const INDENT_LIMIT: usize = 32;
 
@@ -59,6 +60,14 @@ impl Redaction {
     /// Writes JSON in one line, up to `limit` bytes.
     pub(crate) fn compact(&self, json: &str, limit: usize) -> Shown {
         self.write(json, limit, false)
+    }
+
+    /// Gives JSON for programs, and how many of its values are hidden; none where it is longer than `limit` bytes.
+    pub(crate) fn raw(&self, json: &str, limit: usize) -> (Option<Box<RawValue>>, usize) {
+        let shown = self.compact(json, limit);
+        let text = Some(shown.text).filter(|_| !shown.is_cut);
+        let raw = text.and_then(|text| RawValue::from_string(text).ok());
+        (raw, shown.hidden)
     }
 
     fn write(&self, json: &str, limit: usize, breaks: bool) -> Shown {

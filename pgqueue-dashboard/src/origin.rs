@@ -3,6 +3,7 @@
 //! The rule of Go 1.25's `CrossOriginProtection`, but stricter: a client that says nothing at all is a script, and scripts
 //! have the API.
 
+use actix_web::HttpRequest;
 use actix_web::http::header::HeaderMap;
 
 /// Is true if the request may change something. `host` is the address that the client asked for.
@@ -31,6 +32,19 @@ pub(crate) fn is_ours(
         }
         (None, None) => script_allowed,
     }
+}
+
+/// Gives the scheme and host that the browser has, to write whole addresses: those of the only trusted origin, or what the
+/// request says, unless its host is none.
+pub(crate) fn of(request: &HttpRequest, trusted: &[String]) -> Option<String> {
+    if let [only] = trusted {
+        return Some(only.clone());
+    }
+    let info = request.connection_info();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".:-_[]".contains(&byte);
+    let is_host = !info.host().is_empty() && info.host().bytes().all(plain);
+    let is_scheme = matches!(info.scheme(), "http" | "https");
+    (is_host && is_scheme).then(|| format!("{}://{}", info.scheme(), info.host()))
 }
 
 #[cfg(test)]

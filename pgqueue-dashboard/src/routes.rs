@@ -8,7 +8,7 @@ use actix_web::{HttpMessage as _, HttpResponse, web};
 use crate::access::Permissions;
 use crate::problem::Problem;
 use crate::visit::Visit;
-use crate::{api, assets, checks, live, pages};
+use crate::{api, assets, checks, export, live, pages};
 
 /// One route.
 #[derive(Debug, Clone, Copy)]
@@ -59,14 +59,25 @@ routes! {
     get "/api/v1/audit" AUDIT api::read::audit;
     get "/api/v1/postgres" VIEW api::read::postgres;
     get "/api/v1/jobs" VIEW api::lists::jobs;
-    get "/api/v1/jobs/{id}" VIEW api::lists::one_job;
+    get "/api/v1/jobs/{id}" VIEW api::job::show;
+    post "/api/v1/jobs/{id}/reveal" VIEW_PAYLOAD api::job::reveal;
+    post "/api/v1/jobs/{id}/edit" EDIT api::job::edit;
+    post "/api/v1/jobs/{id}/clone" EDIT api::job::clone;
+    get "/api/v1/overview" VIEW api::overview::show;
+    get "/api/v1/timeline" VIEW api::overview::timeline;
     get "/api/v1/causes" VIEW api::lists::causes;
-    get "/api/v1/operations" VIEW api::lists::operations;
-    get "/api/v1/operations/{id}" VIEW api::lists::one_operation;
-    post "/api/v1/operations/requeue" REQUEUE api::lists::requeue;
-    post "/api/v1/operations/run-now" REQUEUE api::lists::run_now;
-    post "/api/v1/operations/cancel" CANCEL api::lists::cancel;
-    post "/api/v1/operations/purge" PURGE api::lists::purge;
+    get "/api/v1/causes/{cause}" VIEW api::lists::one_cause;
+    get "/api/v1/operations" VIEW api::operations::list;
+    get "/api/v1/operations/preview" VIEW api::operations::preview;
+    get "/api/v1/operations/{id}" VIEW api::operations::show;
+    post "/api/v1/operations/requeue" REQUEUE api::operations::requeue;
+    post "/api/v1/operations/run-now" REQUEUE api::operations::run_now;
+    post "/api/v1/operations/cancel" CANCEL api::operations::cancel;
+    post "/api/v1/operations/purge" PURGE api::operations::purge;
+    post "/api/v1/operations/{id}/pause" REQUEUE api::operations::pause;
+    post "/api/v1/operations/{id}/resume" REQUEUE api::operations::resume;
+    post "/api/v1/operations/{id}/stop" REQUEUE api::operations::stop;
+    post "/api/v1/operations/{id}/undo" REQUEUE api::operations::undo;
     post "/api/v1/jobs/requeue" REQUEUE api::act::requeue;
     post "/api/v1/jobs/run-now" REQUEUE api::act::run_now;
     post "/api/v1/jobs/cancel" CANCEL api::act::cancel;
@@ -111,6 +122,8 @@ routes! {
     post "/bulk/{id}/resume" REQUEUE pages::operations::resume;
     post "/bulk/{id}/stop" REQUEUE pages::operations::stop;
     post "/bulk/{id}/undo" REQUEUE pages::operations::undo;
+    get "/export.csv" VIEW export::csv;
+    get "/export.ndjson" VIEW export::ndjson;
     get "/settings" VIEW pages::settings::show;
     post "/settings" VIEW pages::settings::save;
     post "/settings/columns" VIEW pages::settings::save_columns;

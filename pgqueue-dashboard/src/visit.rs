@@ -13,6 +13,7 @@ use crate::dashboard::Dashboard;
 use crate::database::Database;
 use crate::frame::{Frame, Section};
 use crate::guard;
+use crate::origin;
 use crate::problem::Problem;
 use crate::show;
 
@@ -25,6 +26,8 @@ pub(crate) struct Visit {
     pub(crate) access: Access,
     pub(crate) request_id: String,
     pub(crate) preferences: Preferences,
+    /// Scheme and host that the browser has, as far as they are known.
+    pub(crate) origin: Option<String>,
     /// Address of the client as far as it is known.
     pub(crate) address: Option<String>,
     /// Path below the base, with the query.
@@ -59,6 +62,7 @@ impl Visit {
             access,
             request_id: id.to_owned(),
             preferences: Preferences::read(request.request()),
+            origin: origin::of(request.request(), &dashboard.inner.trusted_origins),
             address: request.peer_addr().map(|peer| peer.ip().to_string()),
             here,
             notice: cookies::notice(request.request()),
@@ -72,6 +76,12 @@ impl Visit {
     /// Tells whether the actor may do this.
     pub(crate) fn may(&self, permission: Permissions) -> bool {
         self.access.permissions().contains(permission)
+    }
+
+    /// Gives the whole address of a path below the base; without scheme and host where those are not known.
+    pub(crate) fn address(&self, path: &str) -> String {
+        let origin = self.origin.as_deref().unwrap_or_default();
+        format!("{origin}{}{path}", self.base)
     }
 
     /// Gives what a page shows around its content.

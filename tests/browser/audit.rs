@@ -65,7 +65,7 @@ pub(crate) async fn violations(browser: &Browser) -> Vec<String> {
 }
 
 /// Tells what makes the page scroll sideways, if it does.
-async fn overflow(browser: &Browser) -> Option<String> {
+pub(crate) async fn overflow(browser: &Browser) -> Option<String> {
     let script = "if (document.scrollingElement.scrollWidth <= innerWidth) return null; \
         const wide = [...document.querySelectorAll('main *, header *, footer *')]\
             .filter((one) => one.getBoundingClientRect().right > innerWidth + 1); \
@@ -74,7 +74,7 @@ async fn overflow(browser: &Browser) -> Option<String> {
     browser.run(script).await.as_str().map(str::to_owned)
 }
 
-fn keep(name: &str, picture: &[u8]) {
+pub(crate) fn keep(name: &str, picture: &[u8]) {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let folder = target.join("screenshots");
     std::fs::create_dir_all(&folder).unwrap();

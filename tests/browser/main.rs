@@ -4,6 +4,7 @@
 
 mod audit;
 mod browser;
+mod copying;
 mod driver;
 mod journeys;
 mod live;

@@ -53,7 +53,7 @@ fn choices(before: &str, name: &str, site: &Site) -> Vec<String> {
         ("/queues/", _) => rows(
             "SELECT name FROM pgqueue_queues UNION (SELECT queue FROM pgqueue_jobs WHERE state = 'dead' LIMIT 1)",
         ),
-        ("/dead/", _) => rows(
+        ("/dead/" | "/causes/", _) => rows(
             "SELECT min(cause)::text FROM pgqueue_jobs WHERE state = 'dead' HAVING count(*) > 0",
         ),
         ("/kinds/", _) => rows("SELECT 'notify_warehouse' FROM pgqueue_jobs LIMIT 1"),

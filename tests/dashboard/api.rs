@@ -86,6 +86,19 @@ async fn the_description_names_every_route_of_the_api_and_no_other() {
     assert_eq!(routes, described);
 }
 
+#[test]
+fn the_documentation_lists_every_route_of_the_api_with_its_permission() {
+    let documentation = include_str!("../../docs/dashboard.md");
+    for (method, path, needs) in Dashboard::routes() {
+        let Some(path) = path.strip_prefix("/api/v1") else {
+            continue;
+        };
+        let (needs, _) = needs.iter_names().next().unwrap();
+        let row = format!("| `{} {path}` | `{needs}` | ", method.to_uppercase());
+        assert!(documentation.contains(&row), "{row}");
+    }
+}
+
 #[actix_web::test]
 async fn answers_are_what_the_description_says() {
     let site = Site::seeded().await;
@@ -106,7 +119,18 @@ async fn answers_are_what_the_description_says() {
                 .number("SELECT min(id) FROM pgqueue_bulk_operations"),
             _ => worker,
         };
-        let answer = parsed(&site.get(&path.replace("{id}", &id.to_string())).await);
+        let cause = site
+            .database
+            .number("SELECT cause FROM pgqueue_jobs WHERE state = 'dead' ORDER BY id LIMIT 1");
+        let query = match path.as_str() {
+            "/api/v1/operations/preview" => "?action=requeue&filter=state:dead",
+            "/api/v1/overview" => "?exact=dead",
+            _ => "",
+        };
+        let filled = path
+            .replace("{id}", &id.to_string())
+            .replace("{cause}", &cause.to_string());
+        let answer = parsed(&site.get(&format!("{filled}{query}")).await);
         assert_eq!(violation(&document, schema, &answer, path), None);
     }
     let schema = &document["components"]["schemas"]["Problem"];

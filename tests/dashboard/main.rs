@@ -4,8 +4,12 @@
 
 mod access;
 mod api;
+mod api_deeds;
+mod api_figures;
 mod bulk;
+mod copying;
 mod dead;
+mod export;
 mod figures;
 mod jobs;
 mod lists;

@@ -84,6 +84,7 @@ fn cases() -> Vec<Case> {
         case("prune_cancelled", Engine, "'11 h', 100", 100, 100),
         case("summaries", Host, "'{300001,300002,300003}'", 3, 50),
         case("job", Host, "300001", 1, 50),
+        case("documents", Host, "'{300001,300002,300003}'", 3, 50),
         // Visits up to 1,001 jobs that are ahead in the line.
         case("why", Host, "299999", 1, 1_500),
         // A version that no row has; `lists` meters one that is changed.

@@ -70,7 +70,10 @@ pub use operation::{
 };
 pub use plan::{Plan, Preview};
 pub use queue::{QueueAction, pause, resume};
-pub use record::{Deed, Failure, Record, deeds, deeds_async, job, job_async};
+pub use record::{
+    Deed, Documents, Failure, Record, deeds, deeds_async, documents, documents_async, job,
+    job_async,
+};
 pub use why::{Reason, why, why_async};
 
 /// What an action did.

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::error::{Error, explain};
 use crate::model::Span;
-use crate::sql::operators::{ReadAudit, ReadJob};
+use crate::sql::operators::{ReadAudit, ReadDocuments, ReadJob};
 use crate::state::JobState;
 
 /// One job, all that is known of it. JSON is the text that PostgreSQL keeps: a number has all its digits.
@@ -45,6 +45,20 @@ pub struct Record {
     pub errors: String,
     /// Changes with each change of the row: [`edit`](super::edit) takes it.
     pub version: String,
+}
+
+/// The JSON of one job, as the text that PostgreSQL keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+#[non_exhaustive]
+pub struct Documents {
+    /// The job.
+    pub id: i64,
+    /// What its handler is given.
+    pub payload: String,
+    /// What was enqueued beside it: tags, and whatever else.
+    pub metadata: Option<String>,
+    /// What its handler gave back.
+    pub output: Option<String>,
 }
 
 /// One failure that a job keeps.
@@ -149,6 +163,32 @@ pub async fn job_async<C: AsyncConnectionCore<Backend = Pg>>(
 ) -> Result<Option<Record>, Error> {
     let found = diesel_async::RunQueryDsl::get_result(ReadJob { id }, conn).await;
     Ok(found.optional().map_err(explain)?)
+}
+
+/// Reads the documents of these jobs by their ids, on a sync connection; of those that are not there, nothing.
+///
+/// # Errors
+/// Errors of the database.
+pub fn documents<C: LoadConnection<Backend = Pg>>(
+    conn: &mut C,
+    ids: &[i64],
+) -> Result<Vec<Documents>, Error> {
+    Ok(RunQueryDsl::load(ReadDocuments { ids }, conn).map_err(explain)?)
+}
+
+/// Reads the documents of these jobs by their ids, on an async connection, as [`documents`] does.
+///
+/// # Errors
+/// Errors of the database.
+///
+/// # Cancellation safety
+/// It only reads.
+pub async fn documents_async<C: AsyncConnectionCore<Backend = Pg>>(
+    conn: &mut C,
+    ids: &[i64],
+) -> Result<Vec<Documents>, Error> {
+    let read = diesel_async::RunQueryDsl::load(ReadDocuments { ids }, conn).await;
+    Ok(read.map_err(explain)?)
 }
 
 /// Reads what was done to a job, the last first and at most 50, on a sync connection. What was done to many at once is

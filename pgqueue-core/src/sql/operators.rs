@@ -67,6 +67,11 @@ type RecordRow = (
 );
 
 statement! {
+    /// Reads the JSON of some jobs. Relies on the primary key.
+    ReadDocuments<'a>, "documents.sql", planned_each_time, (ids: &'a [i64] => Array<BigInt>) -> (BigInt, Text, Nullable<Text>, Nullable<Text>)
+}
+
+statement! {
     /// Reads what was done to a job. Relies on index `pgqueue_audit_job`.
     ReadAudit, "job_audit.sql", planned_each_time, (id: i64 => BigInt) -> (Timestamptz, Text, Text, Nullable<Text>, Text)
 }

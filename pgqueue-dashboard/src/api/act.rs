@@ -8,6 +8,7 @@ use pgqueue_core::admin::{self, Action, Done, Filter, SkipReason};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::pages::job_actions::{self, given};
 use crate::problem::Problem;
 use crate::visit::Visit;
 
@@ -81,14 +82,9 @@ async fn act(
     order: Order,
     action: fn(Filter) -> Action,
 ) -> Result<HttpResponse, Problem> {
-    let mut action = action(order.filter()?).by(visit.access.actor());
-    if let Some(reason) = order.reason {
-        action = action.because(reason);
-    }
-    let done = visit
-        .database()
-        .write(move |conn| async move { action.run_async(conn).await }.boxed());
-    Ok(HttpResponse::Ok().json(told(&done.await?)))
+    let action = action(order.filter()?);
+    let done = job_actions::act(&visit, action, order.reason.as_deref()).await?;
+    Ok(HttpResponse::Ok().json(told(&done)))
 }
 
 fn told(done: &Done) -> Value {
@@ -135,47 +131,51 @@ pub(crate) async fn purge(visit: Visit, order: web::Json<Order>) -> Result<HttpR
     act(visit, order.into_inner(), admin::purge).await
 }
 
-/// Why a queue is paused or resumed.
+/// Why something is done.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Reason {
+pub(crate) struct Said {
     reason: Option<String>,
+}
+
+impl Said {
+    /// Gives it as it was sent.
+    pub(super) fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
 }
 
 async fn act_on_queue(
     visit: Visit,
     mut action: admin::QueueAction,
-    reason: Reason,
+    said: &Said,
 ) -> Result<HttpResponse, Problem> {
     action = action.by(visit.access.actor());
-    if let Some(reason) = reason.reason {
+    if let Some(reason) = given(said.reason()) {
         action = action.because(reason);
     }
     let changed = visit
         .database()
-        .write(move |conn| async move { action.run_async(conn).await }.boxed());
-    Ok(HttpResponse::Ok().json(json!({ "changed": changed.await? })))
+        .write(move |conn| async move { action.run_async(conn).await }.boxed())
+        .await?;
+    visit.dashboard.inner.live.forget().await;
+    Ok(HttpResponse::Ok().json(json!({ "changed": changed })))
 }
 
 /// `POST /api/v1/queues/{queue}/pause`
 pub(crate) async fn pause(
     visit: Visit,
     queue: web::Path<String>,
-    reason: web::Json<Reason>,
+    said: web::Json<Said>,
 ) -> Result<HttpResponse, Problem> {
-    act_on_queue(visit, admin::pause(queue.into_inner()), reason.into_inner()).await
+    act_on_queue(visit, admin::pause(queue.into_inner()), &said).await
 }
 
 /// `POST /api/v1/queues/{queue}/resume`
 pub(crate) async fn resume(
     visit: Visit,
     queue: web::Path<String>,
-    reason: web::Json<Reason>,
+    said: web::Json<Said>,
 ) -> Result<HttpResponse, Problem> {
-    act_on_queue(
-        visit,
-        admin::resume(queue.into_inner()),
-        reason.into_inner(),
-    )
-    .await
+    act_on_queue(visit, admin::resume(queue.into_inner()), &said).await
 }

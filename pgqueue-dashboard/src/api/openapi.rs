@@ -18,7 +18,84 @@ type Words = (
     &'static str,
 );
 
-const WORDS: [Words; 22] = [
+const WORDS: [Words; 33] = [
+    (
+        "get",
+        "/api/v1/overview",
+        "Whether anything is wrong, in a sentence and its facts; counts by state; the jobs that wait for the longest",
+        "",
+        "Overview",
+    ),
+    (
+        "get",
+        "/api/v1/timeline",
+        "What ran and how long it took and waited, step by step",
+        "",
+        "Timeline",
+    ),
+    (
+        "post",
+        "/api/v1/jobs/{id}/reveal",
+        "The same with what is hidden, which the audit then tells",
+        "Reason",
+        "OneJob",
+    ),
+    (
+        "post",
+        "/api/v1/jobs/{id}/edit",
+        "Changes a pending or dead job that is still the version that was shown",
+        "Edit",
+        "OneJob",
+    ),
+    (
+        "post",
+        "/api/v1/jobs/{id}/clone",
+        "Enqueues a copy without the unique key",
+        "Reason",
+        "Cloned",
+    ),
+    (
+        "get",
+        "/api/v1/causes/{cause}",
+        "One cause of death: its whole message, and its newest jobs",
+        "",
+        "OneCause",
+    ),
+    (
+        "get",
+        "/api/v1/operations/preview",
+        "What an action on all that match would do",
+        "",
+        "Preview",
+    ),
+    (
+        "post",
+        "/api/v1/operations/{id}/pause",
+        "Has a running operation rest; takes what its action takes, too",
+        "",
+        "Operation",
+    ),
+    (
+        "post",
+        "/api/v1/operations/{id}/resume",
+        "Has a paused or failed operation go on; takes what its action takes, too",
+        "",
+        "Operation",
+    ),
+    (
+        "post",
+        "/api/v1/operations/{id}/stop",
+        "Ends an operation for good: what is done stays done; takes what its action takes, too",
+        "",
+        "Operation",
+    ),
+    (
+        "post",
+        "/api/v1/operations/{id}/undo",
+        "Takes back a purge or requeue within a day, as far as possible; takes what its action takes, too",
+        "",
+        "Operation",
+    ),
     (
         "get",
         "/api/v1/jobs",
@@ -164,7 +241,57 @@ const WORDS: [Words; 22] = [
 ];
 
 /// Parameters of the query: path, name, type, words.
-const QUERIES: [(&str, &str, &str, &str); 5] = [
+const QUERIES: [(&str, &str, &str, &str); 15] = [
+    (
+        "/api/v1/overview",
+        "exact",
+        "string",
+        "A state to count to the end: a number up to a minute old",
+    ),
+    (
+        "/api/v1/timeline",
+        "span",
+        "string",
+        "15m, 1h, 6h, 24h, 7d or 30d; 1h if it is not said",
+    ),
+    ("/api/v1/timeline", "queue", "string", "Only this queue"),
+    ("/api/v1/timeline", "kind", "string", "Only this kind"),
+    (
+        "/api/v1/jobs",
+        "q",
+        "string",
+        "A filter, such as state:dead queue:mail; all jobs if it is not said",
+    ),
+    (
+        "/api/v1/jobs",
+        "size",
+        "integer",
+        "Jobs a page, 1 to 1000; 50 if it is not said",
+    ),
+    (
+        "/api/v1/jobs",
+        "cursor",
+        "string",
+        "Where the page begins: older or newer of another page",
+    ),
+    (
+        "/api/v1/operations",
+        "before",
+        "integer",
+        "Only operations older than this one; before of another page",
+    ),
+    (
+        "/api/v1/operations/preview",
+        "action",
+        "string",
+        "requeue, run_now, cancel or purge",
+    ),
+    (
+        "/api/v1/operations/preview",
+        "filter",
+        "string",
+        "A filter, as of the jobs",
+    ),
     (
         "/api/v1/kinds",
         "hours",

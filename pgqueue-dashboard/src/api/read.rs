@@ -86,7 +86,7 @@ fn kind(kind: &KindStats) -> Value {
 }
 
 /// Upper bounds, right to a factor of two.
-fn percentiles(histogram: &Histogram) -> Value {
+pub(super) fn percentiles(histogram: &Histogram) -> Value {
     let bound = |share| {
         histogram
             .percentile(share)

@@ -31,7 +31,7 @@ pub(crate) enum Verb {
 }
 
 impl Verb {
-    pub(super) fn parse(name: &str) -> Result<Self, Problem> {
+    pub(crate) fn parse(name: &str) -> Result<Self, Problem> {
         match name {
             "requeue" => Ok(Self::Requeue),
             "run_now" | "run-now" => Ok(Self::RunNow),
@@ -44,7 +44,8 @@ impl Verb {
         }
     }
 
-    fn name(self) -> &'static str {
+    /// Names it as addresses and operations do.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Requeue => "requeue",
             Self::RunNow => "run_now",
@@ -54,7 +55,7 @@ impl Verb {
     }
 
     /// Says it as a button does.
-    pub(super) fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Requeue => "Requeue",
             Self::RunNow => "Run now",
@@ -63,7 +64,8 @@ impl Verb {
         }
     }
 
-    pub(super) fn needs(self) -> Permissions {
+    /// What the actor must be allowed.
+    pub(crate) fn needs(self) -> Permissions {
         match self {
             Self::Requeue | Self::RunNow => Permissions::REQUEUE,
             Self::Cancel => Permissions::CANCEL,
@@ -71,7 +73,8 @@ impl Verb {
         }
     }
 
-    fn effect(self) -> &'static str {
+    /// Says what becomes of the jobs.
+    pub(crate) fn effect(self) -> &'static str {
         match self {
             Self::Requeue => {
                 "They become pending and due now. Attempts begin at zero again, their history is kept. For a day this can be undone for those that no worker has claimed since."
@@ -180,6 +183,23 @@ pub(crate) async fn preview(
     let verb = Verb::parse(&asked.action)?;
     let filter = asked.text();
     let terms = terms(&visit, &filter)?;
+    let (preview, sample) = look_ahead(&visit, verb, &terms).await?;
+    visit.page(&PreviewPage {
+        frame: visit.frame(Section::Bulk, format!("{}: preview", verb.word())),
+        verb,
+        filter,
+        cutoff: preview.cutoff.to_rfc3339_opts(SecondsFormat::Micros, true),
+        preview,
+        sample,
+    })
+}
+
+/// Reads what an action on all that match would do, with some of the jobs.
+pub(crate) async fn look_ahead(
+    visit: &Visit,
+    verb: Verb,
+    terms: &Terms,
+) -> Result<(Preview, Vec<Summary>), Problem> {
     let action = verb.action(terms.filter(Utc::now()));
     let read = visit.database().read(move |conn| {
         async move {
@@ -190,15 +210,7 @@ pub(crate) async fn preview(
         }
         .boxed()
     });
-    let (preview, sample) = read.await?;
-    visit.page(&PreviewPage {
-        frame: visit.frame(Section::Bulk, format!("{}: preview", verb.word())),
-        verb,
-        filter,
-        cutoff: preview.cutoff.to_rfc3339_opts(SecondsFormat::Micros, true),
-        preview,
-        sample,
-    })
+    read.await
 }
 
 /// The form of a preview.
@@ -277,10 +289,23 @@ async fn start(visit: &Visit, verb: Verb, order: Order) -> Result<HttpResponse, 
     };
     let canary = order.canary.is_some().then_some(CANARY);
     let plan = Plan::since(cutoff, jobs).rate(rate).canary(canary);
-    let mut action = verb
-        .action(terms(visit, &order.filter)?.filter(cutoff))
-        .by(visit.access.actor());
-    if let Some(reason) = given(Some(&order.reason)) {
+    let action = verb.action(terms(visit, &order.filter)?.filter(cutoff));
+    let id = begin(visit, action, plan, Some(&order.reason)).await?;
+    Ok(visit.go(
+        &format!("/bulk/{id}"),
+        "Started. It goes on by itself if you leave this page.",
+    ))
+}
+
+/// Starts an operation in the visitor's name, for this reason, and gives its id.
+pub(crate) async fn begin(
+    visit: &Visit,
+    action: Action,
+    plan: Plan,
+    reason: Option<&str>,
+) -> Result<i64, Problem> {
+    let mut action = action.by(visit.access.actor());
+    if let Some(reason) = given(reason) {
         action = action.because(reason);
     }
     let write = visit
@@ -288,8 +313,5 @@ async fn start(visit: &Visit, verb: Verb, order: Order) -> Result<HttpResponse, 
         .write(move |conn| action.start_async(conn, plan).boxed());
     let id = write.await?;
     visit.dashboard.inner.executor.wake();
-    Ok(visit.go(
-        &format!("/bulk/{id}"),
-        "Started. It goes on by itself if you leave this page.",
-    ))
+    Ok(id)
 }

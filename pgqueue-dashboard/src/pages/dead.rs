@@ -167,6 +167,22 @@ pub(crate) async fn inbox(visit: Visit, asked: web::Query<Asked>) -> Result<Http
 
 /// `GET /dead/{cause}`
 pub(crate) async fn cause(visit: Visit, cause: web::Path<String>) -> Result<HttpResponse, Problem> {
+    let (stats, message, jobs) = told(&visit, &cause).await?;
+    let (message, is_cut) = cut(message);
+    visit.page(&CausePage {
+        frame: visit.frame(Section::Dead, "Cause of death"),
+        cause: Cause { stats },
+        message,
+        is_cut,
+        jobs,
+    })
+}
+
+/// Reads a cause by its number, the whole message of its newest job, and its newest jobs.
+pub(crate) async fn told(
+    visit: &Visit,
+    cause: &str,
+) -> Result<(CauseStats, String, Vec<Summary>), Problem> {
     let unknown = || {
         Problem::not_found(
             "no dead job has this cause",
@@ -180,14 +196,8 @@ pub(crate) async fn cause(visit: Visit, cause: web::Path<String>) -> Result<Http
         .await?;
     let (stats, sample, jobs) = found.ok_or_else(unknown)?;
     let newest = sample.and_then(|job| job.failures().pop());
-    let (message, is_cut) = cut(newest.map_or(stats.message.clone(), |failure| failure.message));
-    visit.page(&CausePage {
-        frame: visit.frame(Section::Dead, "Cause of death"),
-        cause: Cause { stats },
-        message,
-        is_cut,
-        jobs,
-    })
+    let message = newest.map_or(stats.message.clone(), |failure| failure.message);
+    Ok((stats, message, jobs))
 }
 
 /// Reads a cause, its newest job, and the list of its newest jobs.

@@ -12,8 +12,10 @@ use pgqueue_core::{Error, JobState};
 use serde::Deserialize;
 
 use super::beside::{self, Beside, From};
+use super::job_actions::given;
 use super::{jobs, panels, rows};
 use crate::access::Permissions;
+use crate::copy_as::{self, Copied};
 use crate::filter::Term;
 use crate::frame::{Frame, Section};
 use crate::json::{Redaction, Shown};
@@ -24,7 +26,7 @@ use crate::visit::Visit;
 /// What is shown of a JSON document before somebody asks for all of it.
 const JSON_LIMIT: usize = 64 * 1024;
 /// What is shown then: a page that a browser can still hold.
-const WHOLE_JSON_LIMIT: usize = 8 * 1024 * 1024;
+pub(crate) const WHOLE_JSON_LIMIT: usize = 8 * 1024 * 1024;
 
 /// The query of the page.
 #[derive(Debug, Default, Deserialize)]
@@ -67,6 +69,7 @@ struct JobPage {
     beside: Option<Beside>,
     /// What the address says of the list, for the forms that lead back here.
     query: String,
+    copies: Vec<Copied>,
 }
 
 impl JobPage {
@@ -104,11 +107,8 @@ impl JobPage {
         }
     }
 
-    /// The details of an edit repeat parts of the payload.
     fn details<'a>(&self, deed: &'a Deed) -> Option<&'a str> {
-        let tells = deed.details != "{}"
-            && (self.frame.may_see_payloads() || !deed.action.starts_with("edit"));
-        tells.then_some(deed.details.as_str())
+        details(deed, self.frame.may)
     }
 }
 
@@ -136,16 +136,22 @@ pub(crate) async fn reveal(
     asked: web::Query<Asked>,
 ) -> Result<HttpResponse, Problem> {
     let id = id.into_inner();
-    let look = admin::reveal(id).by(visit.access.actor());
+    look(&visit, id, None).await?;
+    let (hides, from) = (Redaction::nothing(), Some(asked.into_inner().from));
+    render(&visit, id, &hides, WHOLE_JSON_LIMIT, from).await
+}
+
+/// Writes into the audit that the visitor sees what is hidden of a job.
+pub(crate) async fn look(visit: &Visit, id: i64, reason: Option<&str>) -> Result<(), Problem> {
+    let mut look = admin::reveal(id).by(visit.access.actor());
+    if let Some(reason) = given(reason) {
+        look = look.because(reason);
+    }
     let seen = visit
         .database()
         .write(|conn| look.run_async(conn).boxed())
         .await?;
-    if seen.is_none() {
-        return Err(missing(id));
-    }
-    let (hides, from) = (Redaction::nothing(), Some(asked.into_inner().from));
-    render(&visit, id, &hides, WHOLE_JSON_LIMIT, from).await
+    seen.map(|_| ()).ok_or_else(|| missing(id))
 }
 
 /// `GET /jobs/{id}/payload.json`
@@ -162,7 +168,7 @@ pub(crate) async fn download(visit: Visit, id: web::Path<i64>) -> Result<HttpRes
 }
 
 /// Reads a job, or says that there is none.
-pub(super) async fn read(visit: &Visit, id: i64) -> Result<Record, Problem> {
+pub(crate) async fn read(visit: &Visit, id: i64) -> Result<Record, Problem> {
     let found = visit
         .database()
         .read(move |conn| admin::job_async(conn, id).boxed())
@@ -170,7 +176,7 @@ pub(super) async fn read(visit: &Visit, id: i64) -> Result<Record, Problem> {
     found.ok_or_else(|| missing(id))
 }
 
-pub(super) fn missing(id: i64) -> Problem {
+pub(crate) fn missing(id: i64) -> Problem {
     Problem::not_found(
         format!("there is no job {id}"),
         "it was purged, or its retention is over: completed jobs are kept for a day unless the worker says else",
@@ -184,13 +190,7 @@ async fn render(
     limit: usize,
     from: Option<From>,
 ) -> Result<HttpResponse, Problem> {
-    let Some((job, reasons, deeds)) = visit
-        .database()
-        .read(move |conn| load(conn, id).boxed())
-        .await?
-    else {
-        return Err(missing(id));
-    };
+    let (job, reasons, deeds) = told(visit, id).await?;
     let beside = match from {
         Some(from) => beside::read(visit, &from, &job).await,
         None => None,
@@ -211,6 +211,7 @@ async fn render(
         cloned_from: job.cloned_from(),
         is_revealed: hides.hides_nothing(),
         has_hidden: documents.iter().any(|document| document.shown.hidden > 0),
+        copies: copy_as::job(visit, id, job.state),
         documents,
         beside,
         query: query(visit),
@@ -225,6 +226,22 @@ async fn render(
 pub(super) fn query(visit: &Visit) -> String {
     let query = visit.here.split_once('?');
     query.map_or_else(String::new, |(_, query)| format!("?{query}"))
+}
+
+/// Reads a job, why it stands as it does, and what was done to it.
+pub(crate) async fn told(
+    visit: &Visit,
+    id: i64,
+) -> Result<(Record, Vec<Reason>, Vec<Deed>), Problem> {
+    let read = visit.database().read(move |conn| load(conn, id).boxed());
+    read.await?.ok_or_else(|| missing(id))
+}
+
+/// Gives the details of a deed that somebody with these permissions may see: those of an edit repeat parts of the payload.
+pub(crate) fn details(deed: &Deed, may: Permissions) -> Option<&str> {
+    let tells = deed.details != "{}"
+        && (may.contains(Permissions::VIEW_PAYLOAD) || !deed.action.starts_with("edit"));
+    tells.then_some(deed.details.as_str())
 }
 
 async fn load(

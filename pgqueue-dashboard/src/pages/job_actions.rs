@@ -109,21 +109,24 @@ pub(crate) async fn clone(
     said: web::Form<Said>,
 ) -> Result<HttpResponse, Problem> {
     let id = id.into_inner();
+    let made = copy(&visit, id, said.reason.as_deref()).await?;
+    Ok(visit.go(
+        &format!("/jobs/{made}"),
+        &format!("This is the clone of job {id}."),
+    ))
+}
+
+/// Enqueues a copy of a job and gives its id.
+pub(crate) async fn copy(visit: &Visit, id: i64, reason: Option<&str>) -> Result<i64, Problem> {
     let mut copy = admin::clone(id).by(visit.access.actor());
-    if let Some(reason) = given(said.reason.as_deref()) {
+    if let Some(reason) = given(reason) {
         copy = copy.because(reason);
     }
     let made = visit
         .database()
         .write(|conn| copy.run_async(conn).boxed())
         .await?;
-    let Some(made) = made else {
-        return Err(job::missing(id));
-    };
-    Ok(visit.go(
-        &format!("/jobs/{made}"),
-        &format!("This is the clone of job {id}."),
-    ))
+    made.ok_or_else(|| job::missing(id))
 }
 
 /// `POST /jobs/selected/requeue`
@@ -290,7 +293,12 @@ async fn one(
     Ok(visit.go(&back, notice))
 }
 
-async fn act(visit: &Visit, action: Action, reason: Option<&str>) -> Result<Done, Problem> {
+/// Acts in the visitor's name, for this reason.
+pub(crate) async fn act(
+    visit: &Visit,
+    action: Action,
+    reason: Option<&str>,
+) -> Result<Done, Problem> {
     let mut action = action.by(visit.access.actor());
     if let Some(reason) = given(reason) {
         action = action.because(reason);
@@ -301,7 +309,8 @@ async fn act(visit: &Visit, action: Action, reason: Option<&str>) -> Result<Done
         .await
 }
 
-pub(super) fn given(reason: Option<&str>) -> Option<String> {
+/// Gives what somebody gave as a reason as the audit can keep it: none if it is empty, and no longer than the field of a page.
+pub(crate) fn given(reason: Option<&str>) -> Option<String> {
     let reason = reason.map(str::trim).filter(|reason| !reason.is_empty());
     reason.map(|reason| reason.replace('\0', "").chars().take(500).collect())
 }

@@ -45,11 +45,7 @@ pub(crate) async fn reveal(visit: Visit, id: web::Path<i64>) -> Result<HttpRespo
             "ask who runs the dashboard",
         ));
     }
-    let look = admin::reveal(id).by(visit.access.actor());
-    visit
-        .database()
-        .write(|conn| look.run_async(conn).boxed())
-        .await?;
+    job::look(&visit, id, None).await?;
     render(&visit, id, &Redaction::nothing()).await
 }
 
@@ -99,16 +95,43 @@ pub(crate) async fn save(
     form: web::Form<Form>,
 ) -> Result<HttpResponse, Problem> {
     let id = id.into_inner();
-    let edit = form.edit(&visit, id)?;
+    write(&visit, id, form.edit(&visit, id)?).await?;
+    Ok(visit.go(&format!("/jobs/{id}"), "Saved."))
+}
+
+/// Begins an edit in the visitor's name, for this reason.
+pub(crate) fn begin(visit: &Visit, id: i64, version: &str, reason: Option<&str>) -> Edit {
+    let edit = admin::edit(id, version)
+        .by(visit.access.actor())
+        .hide(visit.dashboard.inner.hidden_words.iter().cloned());
+    match given(reason) {
+        Some(reason) => edit.because(reason),
+        None => edit,
+    }
+}
+
+/// Gives it this payload, if the visitor may see payloads.
+pub(crate) fn with_payload(visit: &Visit, edit: Edit, payload: &str) -> Result<Edit, Problem> {
+    if visit.may(Permissions::VIEW_PAYLOAD) {
+        return Ok(edit.payload(payload));
+    }
+    Err(Problem::forbidden(
+        "payloads take the permission VIEW_PAYLOAD",
+        "edit the other fields",
+    ))
+}
+
+/// Saves an edit, or says what was in its way.
+pub(crate) async fn write(visit: &Visit, id: i64, edit: Edit) -> Result<(), Problem> {
     let edited = visit
         .database()
         .write(|conn| edit.run_async(conn).boxed())
         .await?;
     match edited {
-        Edited::Saved => Ok(visit.go(&format!("/jobs/{id}"), "Saved.")),
+        Edited::Saved => Ok(()),
         Edited::KeyTaken { by } => Err(taken(id, Some(by))),
         _ => Err(Problem::conflict(
-            format!("job {id} changed after this form was opened: nothing was saved"),
+            format!("job {id} changed after it was shown: nothing was saved"),
             "look at the job as it is now, and edit that",
         )),
     }
@@ -125,9 +148,7 @@ impl Form {
         let priority = number("priority", &self.priority)?;
         let priority = i16::try_from(priority)
             .map_err(|_| Problem::invalid("the priority is out of bounds", "write 0 to 9"))?;
-        let mut edit = admin::edit(id, &self.version)
-            .by(visit.access.actor())
-            .hide(visit.dashboard.inner.hidden_words.iter().cloned())
+        let mut edit = begin(visit, id, &self.version, self.reason.as_deref())
             .queue(self.queue.trim())
             .priority(priority)
             .max_retries(number("max_retries", &self.max_retries)?);
@@ -135,21 +156,12 @@ impl Form {
             edit = edit.run_at(local_time(visit, &self.run_at)?);
         }
         if let Some(payload) = &self.payload {
-            if !visit.may(Permissions::VIEW_PAYLOAD) {
-                return Err(Problem::forbidden(
-                    "payloads take the permission VIEW_PAYLOAD",
-                    "edit the other fields",
-                ));
-            }
-            edit = edit.payload(payload);
+            edit = with_payload(visit, edit, payload)?;
         }
         if self.requeue.is_some() {
             edit = edit.requeue();
         }
-        Ok(match given(self.reason.as_deref()) {
-            Some(reason) => edit.because(reason),
-            None => edit,
-        })
+        Ok(edit)
     }
 }
 

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use super::news::{News, Shown};
 use super::rows::{self, Row};
 use crate::columns::Column;
+use crate::copy_as::{self, Copied};
 use crate::filter::{Mistake, Terms};
 use crate::frame::{Frame, Section};
 use crate::json::Redaction;
@@ -87,6 +88,7 @@ struct Jobs {
     kinds: Arc<Vec<String>>,
     state: Option<JobState>,
     has_no_jobs: bool,
+    copies: Vec<Copied>,
 }
 
 impl Jobs {
@@ -109,6 +111,11 @@ impl Jobs {
             ("purge", "Purge", self.frame.may_purge() && is(&ended)),
         ];
         all.into_iter().filter(|(.., shown)| *shown).collect()
+    }
+
+    fn export_link(&self, format: &str) -> String {
+        let query = encoded(&[("q", &self.text)]);
+        format!("{}/export.{format}?{query}", self.frame.base)
     }
 
     fn bulk_link(&self, action: &str) -> String {
@@ -183,6 +190,7 @@ pub(crate) async fn show(visit: Visit, asked: web::Query<Asked>) -> Result<HttpR
         has_no_jobs: terms.is_empty()
             && asked.at.is_none()
             && page.as_ref().is_some_and(|page| page.jobs.is_empty()),
+        copies: copy_as::list(&visit, &terms),
         page,
         frame,
     };

@@ -130,17 +130,17 @@ pub(crate) async fn found(visit: &Visit, id: i64) -> Result<Operation, Problem> 
 
 /// `POST /bulk/{id}/pause`
 pub(crate) async fn pause(visit: Visit, id: web::Path<i64>) -> Result<HttpResponse, Problem> {
-    control(&visit, *id, Control::Pause, "Paused.").await
+    steer(&visit, *id, Control::Pause, "Paused.").await
 }
 
 /// `POST /bulk/{id}/resume`
 pub(crate) async fn resume(visit: Visit, id: web::Path<i64>) -> Result<HttpResponse, Problem> {
-    control(&visit, *id, Control::Resume, "It goes on.").await
+    steer(&visit, *id, Control::Resume, "It goes on.").await
 }
 
 /// `POST /bulk/{id}/stop`
 pub(crate) async fn stop(visit: Visit, id: web::Path<i64>) -> Result<HttpResponse, Problem> {
-    control(
+    steer(
         &visit,
         *id,
         Control::Cancel,
@@ -151,16 +151,21 @@ pub(crate) async fn stop(visit: Visit, id: web::Path<i64>) -> Result<HttpRespons
 
 /// `POST /bulk/{id}/undo`
 pub(crate) async fn undo(visit: Visit, id: web::Path<i64>) -> Result<HttpResponse, Problem> {
-    control(&visit, *id, Control::Undo, "It is being undone.").await
+    steer(&visit, *id, Control::Undo, "It is being undone.").await
+}
+
+async fn steer(
+    visit: &Visit,
+    id: i64,
+    asked: Control,
+    notice: &str,
+) -> Result<HttpResponse, Problem> {
+    control(visit, id, asked).await?;
+    Ok(visit.go(&format!("/bulk/{id}"), notice))
 }
 
 /// Controls an operation, for who may do what it does.
-async fn control(
-    visit: &Visit,
-    id: i64,
-    control: Control,
-    notice: &str,
-) -> Result<HttpResponse, Problem> {
+pub(crate) async fn control(visit: &Visit, id: i64, asked: Control) -> Result<(), Problem> {
     let operation = found(visit, id).await?;
     let needs = Verb::parse(&operation.verb)?.needs();
     if !visit.may(needs) {
@@ -174,7 +179,7 @@ async fn control(
     }
     let actor = visit.access.actor().to_owned();
     let write = visit.database().write(move |conn| {
-        async move { admin::control_async(conn, id, control, &actor).await }.boxed()
+        async move { admin::control_async(conn, id, asked, &actor).await }.boxed()
     });
     if !write.await? {
         return Err(Problem::conflict(
@@ -183,5 +188,5 @@ async fn control(
         ));
     }
     visit.dashboard.inner.executor.wake();
-    Ok(visit.go(&format!("/bulk/{id}"), notice))
+    Ok(())
 }

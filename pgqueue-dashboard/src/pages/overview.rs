@@ -117,7 +117,7 @@ pub(crate) async fn show(visit: Visit, asked: web::Query<Asked>) -> Result<HttpR
 }
 
 /// Gives the causes of the last hour, the most frequent first.
-fn recent(causes: &Causes) -> Causes {
+pub(crate) fn recent(causes: &Causes) -> Causes {
     let died = |cause: &&CauseStats| cause.last_hour.at_least > 0;
     let mut all: Vec<CauseStats> = causes.all.iter().filter(died).cloned().collect();
     all.sort_by_key(|cause| -cause.last_hour.at_least);
