@@ -33,13 +33,15 @@ async fn main() -> anyhow::Result<()> {
         options.jobs,
         options.rounds
     );
-    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    let (mut ours, mut bare, mut default) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=options.rounds {
         ours.push(measure(&server, options.jobs, drain_with_worker).await?);
         bare.push(measure(&server, options.jobs, drain_bare).await?);
+        default.push(measure(&server, options.jobs, drain_default).await?);
         println!(
-            "round {round}: worker {:.0} jobs/s, bare loop {:.0} jobs/s",
+            "round {round}: worker {:.0} jobs/s, default {:.0}, bare loop {:.0} jobs/s",
             ours[round - 1],
+            default[round - 1],
             bare[round - 1]
         );
     }
@@ -134,6 +136,14 @@ async fn drain_with_worker(url: &str) -> anyhow::Result<()> {
         .handle_kind("noop", async |_job, _ctx| Ok::<_, String>(()))
         .concurrency(3 * BATCH)
         .batch(BATCH)
+        .build()?;
+    worker.run_until_empty().await?;
+    Ok(())
+}
+
+async fn drain_default(url: &str) -> anyhow::Result<()> {
+    let worker = Worker::builder(url)
+        .handle_kind("noop", async |_job, _ctx| Ok::<_, String>(()))
         .build()?;
     worker.run_until_empty().await?;
     Ok(())
