@@ -2,7 +2,7 @@
 //!
 //! They are read a page at a time, each in a short transaction of its own, while the client takes them in: an export of any
 //! length costs the memory of one batch, holds no connection while the client is slow, and ends when the client goes away.
-//! A failure midway breaks the transfer off, so that no file is short without a sign of it.
+//! A failure midway, or the end of the dashboard, breaks the transfer off, so that no file is short without a sign of it.
 
 mod format;
 
@@ -23,6 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::access::Permissions;
 use crate::database::Database;
 use crate::json::Redaction;
+use crate::live::Live;
 use crate::pages::bulk::terms;
 use crate::problem::Problem;
 use crate::visit::Visit;
@@ -82,11 +83,13 @@ pub(crate) async fn ndjson(
 
 async fn answer(visit: &Visit, asked: &Asked, format: Format) -> Result<HttpResponse, Problem> {
     let slots = Arc::clone(&visit.dashboard.inner.exports);
+    visit.dashboard.inner.live.listen_for_signals();
     let mut export = Export {
         filter: terms(visit, &asked.q)?.filter(Utc::now()),
         limit: asked.limit()?,
         written: 0,
         slot: slots.try_acquire_owned().map_err(|_| busy())?,
+        live: visit.dashboard.inner.live.clone(),
         database: visit.database().clone(),
         redaction: visit.dashboard.inner.redaction.clone(),
         with_documents: visit.may(Permissions::VIEW_PAYLOAD),
@@ -126,7 +129,12 @@ async fn further(
         if matches!(export.place, Place::End) {
             return None;
         }
-        if let Err(problem) = export.append(&mut text).await {
+        let piece = if export.live.has_ended() {
+            Err(Problem::ending())
+        } else {
+            export.append(&mut text).await
+        };
+        if let Err(problem) = piece {
             tracing::warn!(%problem, "an export broke off");
             return Some((Err(problem.into()), None));
         }
@@ -146,6 +154,7 @@ enum Place {
 
 /// One export that is going on.
 struct Export {
+    live: Live,
     database: Database,
     filter: Filter,
     redaction: Redaction,

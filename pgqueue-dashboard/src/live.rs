@@ -101,6 +101,11 @@ impl Live {
         self.0.ends.send_replace(true);
     }
 
+    /// Is true once the streams were ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        *self.0.ends.borrow()
+    }
+
     /// Gives the snapshot, reading it anew if it is older than a second. Whoever comes meanwhile waits for the same one.
     pub(crate) async fn snapshot(&self) -> Result<Arc<Snapshot>, Problem> {
         let database = &self.0.database;
@@ -186,7 +191,7 @@ impl Live {
     }
 
     /// Ends the streams when the process is asked to end: a server that waits for its connections would wait for them.
-    fn listen_for_signals(&self) {
+    pub(crate) fn listen_for_signals(&self) {
         if self.0.listens.swap(true, Ordering::SeqCst) {
             return;
         }
@@ -252,7 +257,7 @@ struct Stream {
 pub(crate) async fn events(visit: Visit) -> Result<HttpResponse, Problem> {
     let live = &visit.dashboard.inner.live;
     let seconds = visit.preferences.refresh_seconds;
-    if *live.0.ends.borrow() || seconds == 0 {
+    if live.has_ended() || seconds == 0 {
         return Ok(HttpResponse::NoContent().finish()); // tells the browser not to come again
     }
     if live.0.streams.fetch_add(1, Ordering::SeqCst) >= STREAMS {

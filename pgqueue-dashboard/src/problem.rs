@@ -84,6 +84,17 @@ impl Problem {
         .after(3)
     }
 
+    /// 503: it is being shut down.
+    pub(crate) fn ending() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Ending",
+            "the dashboard is being shut down",
+            "try again when it is back",
+        )
+        .after(30)
+    }
+
     /// 503: the answer took too long.
     pub(crate) fn slow() -> Self {
         let detail = "PostgreSQL did not answer within the dashboard's time limit";

@@ -183,14 +183,29 @@ async fn a_failure_midway_breaks_the_transfer_off() {
 
         site.database
             .execute("ALTER TABLE pgqueue_jobs RENAME TO gone");
-        let end = loop {
-            match export.chunk().await {
-                Ok(Some(_)) => {}
-                end => break end,
-            }
-        };
 
-        assert!(end.is_err(), "{path} ended as if it were whole");
+        assert!(breaks_off(export).await, "{path} ended as if it were whole");
+    }
+}
+
+#[actix_web::test]
+async fn a_dashboard_that_ends_breaks_its_exports_off() {
+    let site = Site::empty().await;
+    fill_with_weight(&site);
+    let mut export = open(&site, "/export.ndjson").await;
+    assert!(export.chunk().await.unwrap().is_some());
+
+    site.dashboard.shutdown();
+
+    assert!(breaks_off(export).await, "it ended as if it were whole");
+}
+
+async fn breaks_off(mut export: Response) -> bool {
+    loop {
+        match export.chunk().await {
+            Ok(Some(_)) => {}
+            end => return end.is_err(),
+        }
     }
 }
 
