@@ -22,7 +22,7 @@ pub(crate) async fn find(url: &str) -> anyhow::Result<Vec<String>> {
     let site = Site::open(url)?;
     let mut found: Vec<Option<String>> = routes
         .iter()
-        .map(|route| (!route.contains('{')).then(|| (*route).to_owned()))
+        .map(|route| (!route.contains('{')).then(|| with_query(route)))
         .collect();
     let (mut links, mut visited) = (BTreeSet::new(), BTreeSet::new());
     loop {
@@ -66,6 +66,18 @@ pub(crate) async fn find(url: &str) -> anyhow::Result<Vec<String>> {
         .filter(|link| is_filter(link) && !known.contains(link));
     addresses.extend(filters.take(FILTERS));
     Ok(addresses)
+}
+
+/// Adds what a route must be told; an export ends soon enough to be read to its end.
+fn with_query(route: &str) -> String {
+    let query = match route {
+        "/queue" => "?name=warehouse",
+        "/kind" => "?name=notify_warehouse",
+        "/bulk/preview" | "/api/v1/operations/preview" => "?action=requeue&filter=state%3Adead",
+        "/export.csv" | "/export.ndjson" => "?limit=1000",
+        _ => "",
+    };
+    format!("{route}{query}")
 }
 
 fn is_filter(link: &str) -> bool {

@@ -7,11 +7,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Double, Integer, Nullable, Text};
+use diesel::sql_types::{BigInt, Double, Nullable, Text};
 use local_postgres::{LocalPostgres, Shutdown};
-
-/// The unit of processor time in `/proc/PID/stat`: Linux shows hundredths of a second on every platform that we know.
-const TICKS_A_SECOND: u64 = 100;
+use pgqueue_suite::bench::processor;
 
 /// Knows the server.
 pub(crate) struct Meter<'a> {
@@ -57,12 +55,6 @@ const WORK: &str = "\
 struct Said {
     #[diesel(sql_type = Text)]
     said: String,
-}
-
-#[derive(QueryableByName)]
-struct Pid {
-    #[diesel(sql_type = Integer)]
-    pid: i32,
 }
 
 impl<'a> Meter<'a> {
@@ -112,20 +104,7 @@ impl<'a> Meter<'a> {
 
     /// Sums the processor time of all processes of the server, those that have ended included.
     pub(crate) fn processor_time(&self) -> Option<Duration> {
-        let mut conn = PgConnection::establish(&self.url).ok()?;
-        let ours: Pid = diesel::sql_query("SELECT pg_backend_pid() AS pid")
-            .get_result(&mut conn)
-            .ok()?;
-        let backend = Stat::read(&ours.pid.to_string()).filter(|stat| stat.name == "postgres")?;
-        let postmaster = Stat::read(&backend.parent)?;
-        let children = fs::read_dir("/proc")
-            .ok()?
-            .filter_map(Result::ok)
-            .filter_map(|entry| Stat::read(entry.file_name().to_str()?))
-            .filter(|stat| stat.parent == backend.parent);
-        let ticks =
-            postmaster.own + postmaster.ended + children.map(|child| child.own).sum::<u64>();
-        Some(Duration::from_millis(ticks * 1000 / TICKS_A_SECOND))
+        processor::of_server(&self.url)
     }
 }
 
@@ -133,30 +112,6 @@ fn said(conn: &mut PgConnection, show: &str) -> anyhow::Result<String> {
     let name = show.split(' ').nth(1).context("it is SHOW and a name")?;
     let query = format!("SELECT current_setting('{name}') AS said");
     Ok(diesel::sql_query(query).get_result::<Said>(conn)?.said)
-}
-
-/// One line of `/proc/PID/stat`.
-struct Stat {
-    name: String,
-    parent: String,
-    own: u64,
-    /// Of children that have ended.
-    ended: u64,
-}
-
-impl Stat {
-    fn read(pid: &str) -> Option<Self> {
-        let line = fs::read_to_string(Path::new("/proc").join(pid).join("stat")).ok()?;
-        let (before, after) = line.rsplit_once(')')?; // a name may have spaces and brackets
-        let fields: Vec<&str> = after.split_whitespace().collect();
-        let ticks = |field: usize| fields.get(field)?.parse::<u64>().ok();
-        Some(Self {
-            name: before.split_once('(')?.1.to_owned(),
-            parent: (*fields.get(1)?).to_owned(),
-            own: ticks(11)? + ticks(12)?,
-            ended: ticks(13)? + ticks(14)?,
-        })
-    }
 }
 
 #[cfg(target_os = "linux")]

@@ -9,6 +9,8 @@
     reason = "a test that cannot be set up panics"
 )]
 
+#[path = "../../benches/support/mod.rs"]
+pub mod bench;
 pub mod process;
 pub mod seed;
 pub mod site;

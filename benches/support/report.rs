@@ -1,0 +1,152 @@
+//! How results are told: one table at the end, or JSON; what goes on meanwhile goes to standard error.
+
+#![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::median;
+
+/// One scenario, over all rounds.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// What was measured.
+    pub name: String,
+    /// The unit of its figures.
+    pub unit: &'static str,
+    /// Ours, a round each.
+    pub ours: Vec<f64>,
+    /// The yardstick's in the same rounds; empty where there is none.
+    pub yardstick: Vec<f64>,
+    /// The least ratio that we want, or the greatest where less is better.
+    pub target: Option<f64>,
+    /// Is true where less is better.
+    pub less_is_better: bool,
+    /// Further figures, such as processor time a job.
+    pub also: Vec<(&'static str, f64)>,
+}
+
+impl Row {
+    /// Starts a scenario of which more is better.
+    #[must_use]
+    pub fn new(name: impl Into<String>, unit: &'static str) -> Self {
+        Self {
+            name: name.into(),
+            unit,
+            ours: Vec::new(),
+            yardstick: Vec::new(),
+            target: None,
+            less_is_better: false,
+            also: Vec::new(),
+        }
+    }
+
+    /// Gives the ratio of each round.
+    fn ratios(&self) -> Vec<f64> {
+        self.ours
+            .iter()
+            .zip(&self.yardstick)
+            .map(|(ours, yardstick)| ours / yardstick)
+            .collect()
+    }
+
+    fn verdict(&self) -> &'static str {
+        let ratio = median(&self.ratios());
+        match self.target {
+            None => "",
+            Some(target) if self.less_is_better == (ratio <= target) => "met",
+            Some(_) => "missed",
+        }
+    }
+
+    fn as_json(&self) -> Value {
+        let ratios = self.ratios();
+        json!({
+            "name": self.name,
+            "unit": self.unit,
+            "ours": self.ours,
+            "yardstick": self.yardstick,
+            "median": median(&self.ours),
+            "ratio": (!ratios.is_empty()).then(|| median(&ratios)),
+            "target": self.target,
+            "less_is_better": self.less_is_better,
+            "also": self.also.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// Says something while it is measured.
+#[expect(clippy::print_stderr, reason = "standard output has the table alone")]
+pub fn note(text: &str) {
+    eprintln!("{text}");
+}
+
+/// Prints all rows.
+pub fn print(title: &str, rows: &[Row], as_json: bool) {
+    if as_json {
+        let rows: Vec<Value> = rows.iter().map(Row::as_json).collect();
+        println!("{:#}", json!({ "title": title, "rows": rows }));
+        return;
+    }
+    println!("{title}\n");
+    println!(
+        "{:<44} {:>10} {:>19} {:>10} {:>6} {:>13} {:>8}",
+        "", "median", "least to most", "yardstick", "ratio", "least to most", "target"
+    );
+    for row in rows {
+        print_row(row);
+    }
+}
+
+fn print_row(row: &Row) {
+    let ratios = row.ratios();
+    let or_dash = |is_there: bool, text: String| if is_there { text } else { "–".to_owned() };
+    let compared = !ratios.is_empty();
+    let target = row.target.map_or_else(String::new, |target| {
+        format!("{target:.2} {}", row.verdict())
+    });
+    println!(
+        "{:<44} {:>10} {:>19} {:>10} {:>6} {:>13} {target:>8}",
+        format!("{}, {}", row.name, row.unit),
+        figure(median(&row.ours)),
+        range(&row.ours, figure),
+        or_dash(compared, figure(median(&row.yardstick))),
+        or_dash(compared, format!("{:.2}", median(&ratios))),
+        or_dash(compared, range(&ratios, |ratio| format!("{ratio:.2}"))),
+    );
+    for (name, value) in &row.also {
+        println!("    {name:<40} {:>10}", figure(*value));
+    }
+}
+
+fn range(figures: &[f64], write: impl Fn(f64) -> String) -> String {
+    let least = figures.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = figures.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    format!("{} to {}", write(least), write(most))
+}
+
+fn figure(value: f64) -> String {
+    match value.abs() {
+        size if size >= 100.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+/// Gives so many a second.
+#[must_use]
+pub fn a_second(count: i32, length: Duration) -> f64 {
+    f64::from(count) / length.as_secs_f64()
+}
+
+/// Gives microseconds of processor time for each of so many.
+#[must_use]
+pub fn microseconds_each(
+    count: i32,
+    before: Option<Duration>,
+    after: Option<Duration>,
+) -> Option<f64> {
+    let spent = after?.checked_sub(before?)?;
+    Some(spent.as_secs_f64() * 1e6 / f64::from(count))
+}
