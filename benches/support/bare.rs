@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_postgres::{Client, NoTls};
 
-const CLAIM: &str = "\
+/// Claims so many due jobs.
+pub const CLAIM: &str = "\
     WITH picked AS MATERIALIZED (
         SELECT id FROM pgqueue_jobs
         WHERE queue = 'default' AND state = 'pending' AND priority = 5 AND run_at <= now()

@@ -1,0 +1,212 @@
+//! What enqueuing costs: one job a call, each committed, on one and on eight connections, async and sync; and a hundred
+//! thousand in one transaction. Beside bare inserts into the same table, ids returned. No worker listens: the wake mark is off.
+//!
+//! `cargo bench --bench enqueue`; `-- --jobs 100000 --rounds 5`, `--only bulk`, `--json`. `DATABASE_URL` names a server to
+//! use instead of a private one.
+
+use std::time::Instant;
+
+use diesel::prelude::*;
+use diesel_async::{AsyncConnection as _, AsyncPgConnection};
+use futures_util::future::try_join_all;
+use local_postgres::LocalPostgres;
+use pgqueue_core::NewJob;
+use pgqueue_suite::bench::options::Options;
+use pgqueue_suite::bench::report::{self, Row, a_second, note};
+use pgqueue_suite::bench::{bare, load, server};
+use serde_json::{Value, json};
+
+/// Jobs of a bare statement of many, as many as ours takes.
+const CHUNK: i32 = 1000;
+/// Of the jobs of the bulk, so many are enqueued one by one, a commit each.
+const SINGLE_PART: i32 = 20;
+
+/// A way to enqueue, and the least ratio to bare inserts that we want.
+struct Scenario {
+    name: &'static str,
+    way: Way,
+    target: f64,
+}
+
+#[derive(Clone, Copy)]
+enum Way {
+    /// One job a call on so many connections.
+    Single(i32),
+    /// One job a call on one sync connection.
+    Sync,
+    /// All in one transaction.
+    Bulk,
+}
+
+const SCENARIOS: [Scenario; 4] = [
+    Scenario {
+        name: "single, 1 connection",
+        way: Way::Single(1),
+        target: 0.85,
+    },
+    Scenario {
+        name: "single, 8 connections",
+        way: Way::Single(8),
+        target: 0.7,
+    },
+    Scenario {
+        name: "single, 1 sync connection",
+        way: Way::Sync,
+        target: 0.85,
+    },
+    Scenario {
+        name: "bulk, one transaction",
+        way: Way::Bulk,
+        target: 0.85,
+    },
+];
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let options = Options::from_args(100_000, 3)?;
+    let server = server()?;
+    let mut rows = Vec::new();
+    for scenario in SCENARIOS
+        .iter()
+        .filter(|scenario| options.wants(scenario.name))
+    {
+        let mut row = Row::new(scenario.name, "jobs/s");
+        row.target = Some(scenario.target);
+        let jobs = match scenario.way {
+            Way::Bulk => options.jobs,
+            Way::Single(_) | Way::Sync => (options.jobs / SINGLE_PART).max(8),
+        };
+        for round in 1..=options.rounds {
+            row.ours.push(ours(&server, scenario.way, jobs).await?);
+            row.yardstick
+                .push(theirs(&server, scenario.way, jobs).await?);
+            note(&format!(
+                "{}, round {round}: {:.0} jobs/s, bare {:.0}",
+                scenario.name,
+                row.ours[round - 1],
+                row.yardstick[round - 1]
+            ));
+        }
+        rows.push(row);
+    }
+    let title = format!(
+        "PostgreSQL {}, {} jobs in bulk, a {SINGLE_PART}th of them one by one, {} rounds; yardstick: bare INSERT … RETURNING id",
+        server.version(),
+        options.jobs,
+        options.rounds
+    );
+    report::print(&title, &rows, options.json);
+    Ok(())
+}
+
+fn payload(number: i32) -> Value {
+    json!({ "order_id": number, "note": "a small payload" })
+}
+
+async fn ours(server: &LocalPostgres, way: Way, jobs: i32) -> anyhow::Result<f64> {
+    let database = load::empty(server)?;
+    let url = database.url();
+    let started = match way {
+        Way::Single(connections) => {
+            let conns = (0..connections).map(|_| AsyncPgConnection::establish(url));
+            let conns = try_join_all(conns).await?;
+            let started = Instant::now();
+            try_join_all(conns.into_iter().map(async |mut conn| {
+                for number in 0..jobs / connections {
+                    NewJob::new("noop", payload(number))
+                        .enqueue_async(&mut conn)
+                        .await?;
+                }
+                anyhow::Ok(())
+            }))
+            .await?;
+            started
+        }
+        Way::Sync => {
+            let mut conn = PgConnection::establish(url)?;
+            let started = Instant::now();
+            for number in 0..jobs {
+                NewJob::new("noop", payload(number)).enqueue(&mut conn)?;
+            }
+            started
+        }
+        Way::Bulk => {
+            let mut conn = AsyncPgConnection::establish(url).await?;
+            let batch: Vec<NewJob> = (0..jobs)
+                .map(|number| NewJob::new("noop", payload(number)))
+                .collect();
+            let started = Instant::now();
+            conn.transaction(async |conn| pgqueue_core::enqueue_all_async(conn, batch).await)
+                .await?;
+            started
+        }
+    };
+    let rate = a_second(jobs, started.elapsed());
+    is_there(url, way, jobs)?;
+    Ok(rate)
+}
+
+async fn theirs(server: &LocalPostgres, way: Way, jobs: i32) -> anyhow::Result<f64> {
+    let database = load::empty(server)?;
+    let url = database.url();
+    let started = match way {
+        Way::Single(connections) => {
+            let clients = try_join_all((0..connections).map(|_| bare::connect(url))).await?;
+            let started = Instant::now();
+            let insert =
+                async |client: &tokio_postgres::Client| insert(client, jobs / connections).await;
+            try_join_all(clients.iter().map(insert)).await?;
+            started
+        }
+        Way::Sync => {
+            let client = bare::connect(url).await?;
+            let started = Instant::now();
+            insert(&client, jobs).await?;
+            started
+        }
+        Way::Bulk => {
+            let mut client = bare::connect(url).await?;
+            let payloads: Vec<Value> = (0..jobs).map(payload).collect();
+            let started = Instant::now();
+            let transaction = client.transaction().await?;
+            let insert = transaction
+                .prepare("INSERT INTO pgqueue_jobs (kind, payload) SELECT 'noop', p FROM unnest($1::jsonb[]) AS p RETURNING id")
+                .await?;
+            for chunk in payloads.chunks(usize::try_from(CHUNK)?) {
+                std::hint::black_box(transaction.query(&insert, &[&chunk]).await?);
+            }
+            transaction.commit().await?;
+            started
+        }
+    };
+    let rate = a_second(jobs, started.elapsed());
+    is_there(url, way, jobs)?;
+    Ok(rate)
+}
+
+async fn insert(client: &tokio_postgres::Client, jobs: i32) -> anyhow::Result<()> {
+    let insert = client
+        .prepare("INSERT INTO pgqueue_jobs (kind, payload) VALUES ('noop', $1) RETURNING id")
+        .await?;
+    for number in 0..jobs {
+        std::hint::black_box(client.query_one(&insert, &[&payload(number)]).await?);
+    }
+    Ok(())
+}
+
+/// What was not stored was quick.
+fn is_there(url: &str, way: Way, jobs: i32) -> anyhow::Result<()> {
+    use pgqueue_core::schema::pgqueue_jobs::dsl;
+    let expected = match way {
+        Way::Single(connections) => jobs / connections * connections,
+        Way::Sync | Way::Bulk => jobs,
+    };
+    let stored: i64 = dsl::pgqueue_jobs
+        .count()
+        .get_result(&mut PgConnection::establish(url)?)?;
+    anyhow::ensure!(
+        stored == i64::from(expected),
+        "{stored} of {expected} jobs are stored"
+    );
+    Ok(())
+}
