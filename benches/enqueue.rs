@@ -153,15 +153,14 @@ async fn theirs(server: &LocalPostgres, way: Way, jobs: i32) -> anyhow::Result<f
         Way::Single(connections) => {
             let clients = try_join_all((0..connections).map(|_| bare::connect(url))).await?;
             let started = Instant::now();
-            let insert =
-                async |client: &tokio_postgres::Client| insert(client, jobs / connections).await;
+            let insert = |client| bare::insert(client, jobs / connections);
             try_join_all(clients.iter().map(insert)).await?;
             started
         }
         Way::Sync => {
             let client = bare::connect(url).await?;
             let started = Instant::now();
-            insert(&client, jobs).await?;
+            bare::insert(&client, jobs).await?;
             started
         }
         Way::Bulk => {
@@ -182,16 +181,6 @@ async fn theirs(server: &LocalPostgres, way: Way, jobs: i32) -> anyhow::Result<f
     let rate = a_second(jobs, started.elapsed());
     is_there(url, way, jobs)?;
     Ok(rate)
-}
-
-async fn insert(client: &tokio_postgres::Client, jobs: i32) -> anyhow::Result<()> {
-    let insert = client
-        .prepare("INSERT INTO pgqueue_jobs (kind, payload) VALUES ('noop', $1) RETURNING id")
-        .await?;
-    for number in 0..jobs {
-        std::hint::black_box(client.query_one(&insert, &[&payload(number)]).await?);
-    }
-    Ok(())
 }
 
 /// What was not stored was quick.

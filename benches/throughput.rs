@@ -8,13 +8,12 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use diesel::prelude::*;
 use local_postgres::{Database, LocalPostgres};
-use pgqueue_core::{Worker, WorkerBuilder};
+use pgqueue_core::{JobState, Worker};
 use pgqueue_suite::bench::bare::{self, Done};
 use pgqueue_suite::bench::options::Options;
 use pgqueue_suite::bench::report::{self, Row, a_second, microseconds_each, note};
-use pgqueue_suite::bench::{load, median, processor, server};
+use pgqueue_suite::bench::{load, median, processor, server, work};
 
 /// Jobs a claim: what both sides take at once.
 const BATCH: usize = 1000;
@@ -73,7 +72,8 @@ async fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
     if args.next().as_deref() == Some(PROCESS) {
         let url = args.next().context("--drain needs a URL")?;
-        return drain(Worker::builder(url.as_str())).await;
+        work::drain(Worker::builder(url.as_str())).await?;
+        return Ok(());
     }
     let options = Options::from_args(100_000, 3)?;
     let server = server()?;
@@ -160,15 +160,7 @@ async fn ours(scenario: &Scenario, url: &str) -> anyhow::Result<Duration> {
     if scenario.done == Done::Deleted {
         builder = builder.completed_retention(Duration::ZERO);
     }
-    let started = Instant::now();
-    drain(builder).await?;
-    Ok(started.elapsed())
-}
-
-async fn drain(builder: WorkerBuilder<()>) -> anyhow::Result<()> {
-    let worker = builder.handle_kind("noop", async |_job, _ctx| Ok::<_, String>(()));
-    worker.build()?.run_until_empty().await?;
-    Ok(())
+    work::drain(builder).await
 }
 
 /// Starts this program again, so many times at once.
@@ -191,21 +183,16 @@ fn by_processes(count: usize, url: &str) -> anyhow::Result<Duration> {
 
 /// A drain that left something would be quick.
 fn is_drained(database: &Database, jobs: i32, done: Done) -> anyhow::Result<()> {
-    use pgqueue_core::schema::pgqueue_jobs::dsl;
-    let mut conn = PgConnection::establish(database.url())?;
-    let completed: i64 = dsl::pgqueue_jobs
-        .filter(dsl::state.eq(pgqueue_core::JobState::Completed))
-        .count()
-        .get_result(&mut conn)?;
-    let all: i64 = dsl::pgqueue_jobs.count().get_result(&mut conn)?;
+    let completed = work::count(database.url(), JobState::Completed)?;
+    let pending = work::count(database.url(), JobState::Pending)?;
     let expected = if done == Done::Kept {
         i64::from(jobs)
     } else {
         0
     };
     anyhow::ensure!(
-        (completed, all) == (expected, expected),
-        "{completed} of {all} jobs are completed, and {expected} should be"
+        (completed, pending) == (expected, 0),
+        "{completed} jobs are completed, {pending} pending, and {expected} should be completed"
     );
     Ok(())
 }

@@ -84,3 +84,18 @@ pub async fn drain(url: &str, batch: i64, done: Done) -> anyhow::Result<Duration
     ending.await??;
     Ok(started.elapsed())
 }
+
+/// Inserts so many jobs, one a statement, each committed and its id returned.
+///
+/// # Errors
+/// What the server refuses.
+pub async fn insert(client: &Client, jobs: i32) -> anyhow::Result<()> {
+    let insert = client
+        .prepare("INSERT INTO pgqueue_jobs (kind, payload) VALUES ('noop', $1) RETURNING id")
+        .await?;
+    for number in 0..jobs {
+        let payload = serde_json::json!({ "order_id": number, "note": "a small payload" });
+        std::hint::black_box(client.query_one(&insert, &[&payload]).await?);
+    }
+    Ok(())
+}

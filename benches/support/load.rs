@@ -11,14 +11,17 @@ use local_postgres::{Database, LocalPostgres};
 /// What the server refuses.
 pub fn backlog(server: &LocalPostgres, jobs: i32) -> anyhow::Result<Database> {
     let database = empty(server)?;
-    fill(
-        &database,
-        &format!(
-            "INSERT INTO pgqueue_jobs (kind, payload) \
-         SELECT 'noop', jsonb_build_object('order_id', n, 'note', 'a small payload') FROM generate_series(1, {jobs}) AS n"
-        ),
-    )?;
+    fill(&database, &due(jobs))?;
     Ok(database)
+}
+
+/// Gives the statement that enqueues so many due jobs.
+#[must_use]
+pub fn due(jobs: i32) -> String {
+    format!(
+        "INSERT INTO pgqueue_jobs (kind, payload) \
+         SELECT 'noop', jsonb_build_object('order_id', n, 'note', 'a small payload') FROM generate_series(1, {jobs}) AS n"
+    )
 }
 
 /// Makes a migrated database.

@@ -1,0 +1,63 @@
+//! What the rest of the table costs: the drain of a backlog beside fifty times as many completed jobs and ten times as many
+//! that are due tomorrow, beside the same drain of an empty table.
+//!
+//! `cargo bench --bench big_table`; `-- --jobs 100000` has 5,000,000 completed and 1,000,000 future jobs; `--rounds 3`,
+//! `--json`. `DATABASE_URL` names a server to use instead of a private one.
+
+use local_postgres::LocalPostgres;
+use pgqueue_suite::bench::options::Options;
+use pgqueue_suite::bench::report::{self, Row, a_second, note};
+use pgqueue_suite::bench::{load, server, work};
+
+/// Completed and future jobs for each one that is due.
+const COMPLETED: i64 = 50;
+const FUTURE: i64 = 10;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let options = Options::from_args(20_000, 3)?;
+    let server = server()?;
+    let mut row = Row::new("drain of a big table", "jobs/s");
+    row.target = Some(0.9);
+    for round in 1..=options.rounds {
+        row.ours.push(drain(&server, options.jobs, true).await?);
+        row.yardstick
+            .push(drain(&server, options.jobs, false).await?);
+        note(&format!(
+            "round {round}: {:.0} jobs/s, {:.0} in an empty table",
+            row.ours[round - 1],
+            row.yardstick[round - 1]
+        ));
+    }
+    let title = format!(
+        "PostgreSQL {}, {} jobs, default settings; yardstick: the same in an empty table",
+        server.version(),
+        options.jobs
+    );
+    report::print(&title, &[row], options.json);
+    Ok(())
+}
+
+async fn drain(server: &LocalPostgres, jobs: i32, is_big: bool) -> anyhow::Result<f64> {
+    let database = load::empty(server)?;
+    let completed = if is_big {
+        COMPLETED * i64::from(jobs)
+    } else {
+        0
+    };
+    if is_big {
+        load::fill(
+            &database,
+            &format!(
+                "INSERT INTO pgqueue_jobs (kind, payload, state, attempt, fencing_token, started_at, finished_at) \
+             SELECT 'noop', '{{\"note\": \"a small payload\"}}', 'completed', 1, 1, now(), now() - n * interval '10 ms' FROM generate_series(1, {completed}) AS n; \
+             INSERT INTO pgqueue_jobs (kind, payload, run_at) \
+             SELECT 'noop', '{{\"note\": \"a small payload\"}}', now() + interval '1 day' + n * interval '1 ms' FROM generate_series(1, {}) AS n",
+                FUTURE * i64::from(jobs)
+            ),
+        )?;
+    }
+    load::fill(&database, &load::due(jobs))?;
+    let took = work::drain_by_default(database.url(), completed + i64::from(jobs)).await?;
+    Ok(a_second(jobs, took))
+}

@@ -1,0 +1,50 @@
+//! What a transaction costs that somebody forgot: the drain of a backlog while a snapshot is held from before it was filled,
+//! beside the same drain without one. Nothing can be vacuumed then, and a claim walks over what was claimed before.
+//!
+//! `cargo bench --bench held_snapshot`; `-- --jobs 500000 --rounds 3`, `--json`. `DATABASE_URL` names a server to use
+//! instead of a private one.
+
+use diesel::connection::SimpleConnection as _;
+use diesel::prelude::*;
+use local_postgres::LocalPostgres;
+use pgqueue_suite::bench::options::Options;
+use pgqueue_suite::bench::report::{self, Row, a_second, note};
+use pgqueue_suite::bench::{load, server, work};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let options = Options::from_args(100_000, 3)?;
+    let server = server()?;
+    let mut row = Row::new("drain under a held snapshot", "jobs/s");
+    row.target = Some(0.6);
+    for round in 1..=options.rounds {
+        row.ours.push(drain(&server, options.jobs, true).await?);
+        row.yardstick
+            .push(drain(&server, options.jobs, false).await?);
+        note(&format!(
+            "round {round}: {:.0} jobs/s, {:.0} without a snapshot",
+            row.ours[round - 1],
+            row.yardstick[round - 1]
+        ));
+    }
+    let title = format!(
+        "PostgreSQL {}, {} jobs, default settings; yardstick: the same without a held snapshot",
+        server.version(),
+        options.jobs
+    );
+    report::print(&title, &[row], options.json);
+    Ok(())
+}
+
+async fn drain(server: &LocalPostgres, jobs: i32, is_held: bool) -> anyhow::Result<f64> {
+    let database = load::empty(server)?;
+    let mut holder = PgConnection::establish(database.url())?;
+    if is_held {
+        holder.batch_execute(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pgqueue_queues",
+        )?;
+    }
+    load::fill(&database, &load::due(jobs))?;
+    let took = work::drain_by_default(database.url(), i64::from(jobs)).await?;
+    Ok(a_second(jobs, took))
+}
