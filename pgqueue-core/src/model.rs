@@ -79,11 +79,7 @@ fn milliseconds<S: Serializer>(length: &Option<Span>, serializer: S) -> Result<S
 
 /// JSON that somebody stored. PostgreSQL nests it deeper than serde reads: one such row must not fail all that are read with it.
 #[derive(Debug, Clone, PartialEq, FromSqlRow)]
-pub struct Document {
-    value: Result<Value, Unreadable>,
-    /// Of its text.
-    bytes: usize,
-}
+pub struct Document(Result<Value, Unreadable>);
 
 #[derive(Debug, Clone, PartialEq)]
 struct Unreadable {
@@ -94,12 +90,7 @@ struct Unreadable {
 impl Document {
     /// Gives the value, or why serde cannot read it.
     pub(crate) fn read(self) -> Result<Value, String> {
-        self.value.map_err(|unreadable| unreadable.cause)
-    }
-
-    /// Gives the length of its text.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.0.map_err(|unreadable| unreadable.cause)
     }
 }
 
@@ -112,17 +103,14 @@ impl FromSql<Jsonb, Pg> for Document {
             text: String::from_utf8_lossy(text).into_owned(),
             cause: cause.to_string(),
         };
-        Ok(Self {
-            value: serde_json::from_slice(text).map_err(unreadable),
-            bytes: text.len(),
-        })
+        Ok(Self(serde_json::from_slice(text).map_err(unreadable)))
     }
 }
 
 impl From<Document> for Value {
     fn from(document: Document) -> Self {
         document
-            .value
+            .0
             .unwrap_or_else(|unreadable| Self::String(unreadable.text))
     }
 }

@@ -17,7 +17,6 @@ mod kit;
 mod operating;
 mod operations;
 mod outcomes;
-mod prefetch;
 mod robustness;
 mod running;
 mod settings;

@@ -18,7 +18,6 @@ pub(crate) struct Config {
     pub(crate) name: String,
     pub(crate) concurrency: usize,
     pub(crate) batch: usize,
-    pub(crate) prefetch: Duration,
     pub(crate) poll_interval: Duration,
     pub(crate) retry_base_wait: Duration,
     pub(crate) lost_base_wait: Duration,
@@ -39,8 +38,6 @@ impl Default for Config {
             name: gethostname::gethostname().to_string_lossy().into_owned(),
             concurrency: 10,
             batch: 1000,
-            // Longer than a claim and an end take, so that slots do not wait for them; shorter than anybody notices.
-            prefetch: Duration::from_millis(50),
             poll_interval: Duration::from_secs(5),
             retry_base_wait: Duration::from_secs(1),
             lost_base_wait: Duration::from_secs(10),
@@ -71,7 +68,6 @@ impl Config {
         check_count("concurrency", self.concurrency, 100_000)?;
         check_count("batch", self.batch, 10_000)?;
         let ms = Duration::from_millis;
-        check_length("prefetch", self.prefetch, Duration::ZERO, ms(100))?;
         check_length("poll_interval", self.poll_interval, ms(10), YEAR)?;
         check_length(
             "retry_base_wait",

@@ -1,7 +1,7 @@
 //! One run from its claim to its end: start the handler, watch its deadline and its stop signal, hand the end over.
 //!
-//! The invariant: every job that was claimed hands over exactly one end, whatever the handler does, started or not. A slot is
-//! held until then; that of a blocking handler that cannot be stopped, until its thread is free.
+//! The invariant: every run that is started hands over exactly one end, whatever the handler does, and its slot is
+//! held until then; the slot of a blocking handler that cannot be stopped is held until its thread is free.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -20,7 +20,7 @@ use super::engine::Engine;
 use super::flights::{Stop, StopReason};
 use super::registry::Started;
 use super::shutdown::Phase;
-use super::slots::{Slot, Unstored};
+use super::slots::Slot;
 use crate::context::Run;
 use crate::model::Document;
 use crate::outcome::{Ending, Failure};
@@ -104,62 +104,20 @@ fn microseconds(length: i64) -> Duration {
     Duration::from_micros(u64::try_from(length).unwrap_or(0))
 }
 
-/// A claimed job that waits for a slot of its lane. This process knows of it: it is cancelled and reconciled as if it ran.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    pub(super) claimed: Claimed,
-    stop: Stop,
-    pub(super) since: Instant,
-}
-
-impl Waiting {
-    pub(super) fn new(engine: &Engine, claimed: Claimed, since: Instant) -> Self {
-        let stop = engine.flights.add((claimed.id, claimed.fencing_token));
-        if engine.shutdown.phase() == Phase::Stopping {
-            stop.fire(StopReason::Shutdown); // claimed while the others were told
-        }
-        Self {
-            claimed,
-            stop,
-            since,
-        }
-    }
-
-    fn into_run(self, engine: &Engine) -> (Run, Result<Value, Ending>, Stop) {
-        let keeps_completed = engine.config.keeps_completed();
-        let (mut run, payload) = self
-            .claimed
-            .into_run(self.stop.token.clone(), keeps_completed);
-        run.connections = Some(engine.connections.clone());
-        run.waited += self.since.elapsed();
-        (run, payload, self.stop)
-    }
-}
-
-/// Starts as many of the jobs that wait as there are slots; none any more while the worker stops.
-pub(super) fn start_waiting(engine: &Arc<Engine>) {
-    while engine.is_running()
-        && let Some((job, slot)) = engine.slots.next()
-    {
-        start(engine, job, slot);
-    }
-}
-
-/// Releases the jobs that have waited since before this time: they are pending again, at no cost of theirs.
-pub(super) fn give_back(engine: &Engine, before: Instant) -> usize {
-    let late = engine.slots.waiting_since(before);
-    let count = late.len();
-    for (job, lane) in late {
-        let (run, _, _) = job.into_run(engine);
-        let unstored = engine.slots.unstored(lane);
-        send(engine, &Arc::new(run), Ending::Released, Some(unstored));
-    }
-    count
-}
-
 /// Starts the run of a claimed job in a task of its own.
-pub(super) fn start(engine: &Arc<Engine>, job: Waiting, slot: Slot) {
-    let (run, payload, stop) = job.into_run(engine);
+pub(super) fn start(engine: &Arc<Engine>, claimed: Claimed, slot: Slot) {
+    let flight = (claimed.id, claimed.fencing_token);
+    let stop = engine.flights.add(flight);
+    let slot = if claimed.lost > 0 {
+        slot.of_suspect()
+    } else {
+        slot
+    };
+    if engine.shutdown.phase() == Phase::Stopping {
+        stop.fire(StopReason::Shutdown); // claimed while the others were told
+    }
+    let (mut run, payload) = claimed.into_run(stop.token.clone(), engine.config.keeps_completed());
+    run.connections = Some(engine.connections.clone());
     let span = tracing::info_span!(
         "job",
         job.id = run.id,
@@ -178,20 +136,17 @@ async fn supervise(
     stop: Stop,
     slot: Slot,
 ) {
-    if stop.reason().is_some() {
-        return hand_over(&engine, &run, stopped(&stop, &run), slot); // while it waited for a slot
-    }
     let payload = match payload {
         Ok(payload) => payload,
-        Err(dead) => return hand_over(&engine, &run, dead, slot),
+        Err(dead) => return hand_over(&engine, &run, dead, Some(slot)),
     };
     let Some(handler) = engine.registry.get(&run.kind) else {
         // Cannot happen: a claim names the kinds. Should it, the job goes to whoever knows it.
-        return hand_over(&engine, &run, Ending::Released, slot);
+        return hand_over(&engine, &run, Ending::Released, Some(slot));
     };
     let mut started = handler.start(payload, Arc::clone(&run));
     if let Some(ending) = watch(&mut started, &run, &stop).await {
-        return hand_over(&engine, &run, ended(ending, &stop), slot);
+        return hand_over(&engine, &run, ended(ending, &stop), Some(slot));
     }
     // Told to stop: it may do so by itself within the wait.
     let wait = if stop.reason() == Some(StopReason::Shutdown) {
@@ -200,15 +155,15 @@ async fn supervise(
         engine.config.stop_wait()
     };
     if let Ok(ending) = tokio::time::timeout(wait, &mut started.task).await {
-        return hand_over(&engine, &run, ended(ending, &stop), slot);
+        return hand_over(&engine, &run, ended(ending, &stop), Some(slot));
     }
     if started.abortable {
         started.task.abort();
         match tokio::time::timeout(ABORT_WAIT, &mut started.task).await {
             Ok(Err(error)) if error.is_cancelled() => {
-                return hand_over(&engine, &run, stopped(&stop, &run), slot);
+                return hand_over(&engine, &run, stopped(&stop, &run), Some(slot));
             }
-            Ok(ending) => return hand_over(&engine, &run, ended(ending, &stop), slot),
+            Ok(ending) => return hand_over(&engine, &run, ended(ending, &stop), Some(slot)),
             Err(_) => {} // it blocks its thread and cannot be aborted
         }
     }
@@ -216,14 +171,13 @@ async fn supervise(
         waited_ms = wait.as_millis(),
         "a handler that blocks its thread did not stop when told to; its run is ended, its thread and its slot stay taken until it returns"
     );
-    send(&engine, &run, stopped(&stop, &run), None);
+    hand_over(&engine, &run, stopped(&stop, &run), None);
     let _late = started.task.await; // its end is of no use any more: the job is ended
     tracing::info!(
         duration_ms = run.started.elapsed().as_millis(),
         "the handler that did not stop has returned"
     );
     drop(slot);
-    start_waiting(&engine);
 }
 
 /// Waits for the end of the run, its deadline or its stop signal, whichever is first; `None`: it has been told to stop.
@@ -294,15 +248,9 @@ pub(crate) fn panic_message(error: JoinError) -> String {
     message
 }
 
-/// Hands over the end of a run, and gives its slot to the next job that waits.
-fn hand_over(engine: &Arc<Engine>, run: &Arc<Run>, ending: Ending, slot: Slot) {
-    send(engine, run, ending, Some(slot.end()));
-    start_waiting(engine);
-}
-
-fn send(engine: &Engine, run: &Arc<Run>, ending: Ending, unstored: Option<Unstored>) {
+fn hand_over(engine: &Engine, run: &Arc<Run>, ending: Ending, slot: Option<Slot>) {
     // Fails only when the finish loop is gone, which outlives every run it waits for; then the rescue takes the job.
     let _gone = engine
         .finished
-        .send(Finish::new(Arc::clone(run), ending, unstored));
+        .send(Finish::new(Arc::clone(run), ending, slot));
 }

@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::cursor::{PRIORITIES, Place};
 use super::engine::Engine;
-use super::execute::{self, Claimed, Waiting};
+use super::execute::{self, Claimed};
 use super::flights::StopReason;
 use super::lanes::{Ask, Lanes};
 use super::shutdown::Phase;
-use super::slots::Room;
 use super::wake_mark::BUSY_POLL;
 use crate::backoff;
 use crate::error::Error;
@@ -23,8 +22,6 @@ use crate::sql::{Claim, ClaimSuspect, ClearMarks, NextDue, SetMarks};
 const FIRST_REPOLL: Duration = Duration::from_millis(10);
 /// While no slot is free nobody polls: after so long a mark must be set for the other workers.
 const STALLED: Duration = Duration::from_millis(100);
-/// What was claimed ahead and has not begun after so long is given back: several times what it was claimed for.
-const PATIENCE: Duration = Duration::from_millis(250);
 /// How often a job that has lost a process is looked for while none was found.
 const SUSPECT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -92,11 +89,8 @@ impl Fetcher {
         self.change_marks().await?;
         // First: in a backlog the claim takes every free slot, and what has lost a process would never come to its turn.
         self.claim_suspect().await?;
-        let room = self.room();
-        if let Some(ask) = self
-            .lanes
-            .ask(&room.lanes, room.total, self.engine.config.batch)
-        {
+        let (total, free) = self.engine.slots.free();
+        if let Some(ask) = self.lanes.ask(&free, total, self.engine.config.batch) {
             self.claim(&ask).await?;
             self.suspects_owed = true;
         }
@@ -104,27 +98,17 @@ impl Fetcher {
             self.engine.shutdown.stop();
             return Ok(());
         }
-        let room = self.room();
-        if self.lanes.is_open(&room.lanes) {
+        let (_, free) = self.engine.slots.free();
+        if self.lanes.is_open(&free) {
             tokio::task::yield_now().await;
             return Ok(());
         }
         // A full lane is no reason to oversleep the schedule of another.
-        if self.lanes.is_quiet(&room.lanes) {
+        if self.lanes.is_quiet(&free) {
             self.look_ahead().await?;
         }
         self.wait().await;
         Ok(())
-    }
-
-    /// Gives how many jobs may be claimed: for the free slots, and ahead of them.
-    fn room(&mut self) -> Room {
-        let (config, slots) = (&self.engine.config, &self.engine.slots);
-        // Two batches: while one is stored, the next one is claimed.
-        let ahead = self
-            .lanes
-            .ahead(&slots.ended(), config.prefetch, 2 * config.batch);
-        slots.room(&ahead)
     }
 
     async fn claim(&mut self, ask: &Ask) -> Result<(), Error> {
@@ -156,7 +140,7 @@ impl Fetcher {
             default_timeout: self.engine.config.timeout.map(Span),
         };
         let answer = self.link.load::<_, Claimed>(statement).await;
-        let claimed = self.take(answer, worker)?;
+        let claimed = self.start(answer, worker)?;
         self.lanes.note_claim(ask, &claimed, alone);
         Ok(())
     }
@@ -168,7 +152,7 @@ impl Fetcher {
         if at.is_none_or(|at| at > now) {
             return Ok(());
         }
-        let free = self.engine.slots.free().lanes;
+        let (_, free) = self.engine.slots.free();
         self.suspect_at = now + SUSPECT_INTERVAL;
         self.batch += 1;
         let worker = self.engine.worker_id();
@@ -180,7 +164,7 @@ impl Fetcher {
             default_timeout: self.engine.config.timeout.map(Span),
         };
         let answer = self.link.load::<_, Claimed>(statement).await;
-        self.suspects_owed = !self.take(answer, worker)?.is_empty();
+        self.suspects_owed = !self.start(answer, worker)?.is_empty();
         if self.suspects_owed {
             self.suspect_at = now;
         }
@@ -189,7 +173,7 @@ impl Fetcher {
 
     /// Gives the instant of the look for suspects that is owed, if it could take one. The last thing to do is done at once.
     fn suspect_look(&self) -> Option<Instant> {
-        let total = self.engine.slots.free().total;
+        let (total, _) = self.engine.slots.free();
         let last = self.engine.until_empty && self.lanes.are_empty();
         let possible = self.suspects_owed && total > 0 && !self.engine.slots.has_suspect();
         possible.then(|| {
@@ -201,41 +185,29 @@ impl Fetcher {
         })
     }
 
-    /// Takes over what a claim answered, in order, and ends the claim's batch: known first, ended then, or reconcile would
+    /// Starts what a claim answered, in order, and ends the claim's batch: known first, ended then, or reconcile would
     /// release what is just being started.
-    fn take(
+    fn start(
         &mut self,
         answer: Result<Vec<Claimed>, Error>,
         worker: i64,
     ) -> Result<Vec<(usize, Place)>, Error> {
         let mut places = Vec::new();
         let answer = answer.map(|mut claimed| {
-            let since = Instant::now();
             claimed.sort_by_key(Claimed::place);
             for job in claimed {
                 let lane = self.lanes.position(&job.queue);
                 places.push((lane, job.place()));
-                self.begin(lane, Waiting::new(&self.engine, job, since));
+                let slot = self.engine.slots.take(lane);
+                execute::start(&self.engine, job, slot);
             }
             if self.engine.worker_id() != worker {
                 // Registered anew while the claim was on its way: what it took belongs to a worker that is given up.
                 self.engine.flights.stop_all(StopReason::LeaseLost);
             }
-            execute::start_waiting(&self.engine);
         });
         self.engine.end_batch(self.batch);
         answer.map(|()| places)
-    }
-
-    /// Has a job wait for a slot. One that has lost a process was claimed for a slot that is free.
-    fn begin(&mut self, lane: usize, job: Waiting) {
-        let slots = &self.engine.slots;
-        if job.claimed.lost > 0 {
-            execute::start(&self.engine, job, slots.take_for_suspect(lane));
-        } else {
-            self.lanes.note_bytes(lane, job.claimed.payload.bytes());
-            slots.wait(lane, job);
-        }
     }
 
     /// Asks when the next scheduled job is due.
@@ -257,11 +229,9 @@ impl Fetcher {
     async fn wait(&mut self) {
         let engine = Arc::clone(&self.engine);
         let (until, suspects) = (self.next_reason(), self.suspect_look());
-        let patience = engine.slots.oldest().map(|since| since + PATIENCE);
         tokio::select! {
             heard = engine.wakes.heard() => self.lanes.note_heard(&heard),
-            () = engine.slots.changed() => self.note_freed(),
-            () = sleep_until(patience) => self.give_back(),
+            () = engine.slots.freed() => self.note_freed(),
             () = tokio::time::sleep_until(until.into()) => self.note_time(),
             () = sleep_until(suspects) => {} // the next round looks for them, and for nothing else
             () = engine.shutdown.reached(Phase::Draining) => {}
@@ -271,7 +241,7 @@ impl Fetcher {
     /// Gives the earliest instant at which time alone is a reason to look.
     fn next_reason(&self) -> Instant {
         let now = Instant::now();
-        let total = self.engine.slots.free().total;
+        let (total, _) = self.engine.slots.free();
         let busy_poll = self
             .lanes
             .is_busy()
@@ -287,15 +257,6 @@ impl Fetcher {
         .flatten()
         .min()
         .map_or(self.poll_at, |at| at.max(now + Duration::from_millis(1)))
-    }
-
-    /// Gives back what was claimed ahead and cannot start, because runs take longer than they did: others may be free.
-    fn give_back(&mut self) {
-        if let Some(before) = Instant::now().checked_sub(PATIENCE) {
-            let jobs = execute::give_back(&self.engine, before);
-            tracing::debug!(jobs, "gave back jobs that were claimed ahead");
-            self.lanes.note_given_back();
-        }
     }
 
     fn note_freed(&mut self) {

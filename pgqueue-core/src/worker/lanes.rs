@@ -2,9 +2,8 @@
 //! whether there is a reason to look at it. Policy only: no database.
 
 use std::cmp::Reverse;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::ahead::Ahead;
 use super::cursor::{Cursor, Place};
 use super::engine::Heard;
 use super::wake_mark::{MarkChange, WakeMark};
@@ -22,7 +21,6 @@ struct Lane {
     queue: String,
     cursor: Cursor,
     mark: WakeMark,
-    ahead: Ahead,
     /// The last claim found no more; wait for a reason to look again.
     dry: bool,
     /// That claim was a sweep: there is nothing, not just nothing new.
@@ -49,7 +47,6 @@ impl Lanes {
             queue,
             cursor: Cursor::new(),
             mark: WakeMark::new(now),
-            ahead: Ahead::new(now),
             dry: false,
             swept_dry: false,
             empty: false,
@@ -64,28 +61,6 @@ impl Lanes {
     pub(super) fn position(&self, queue: &str) -> usize {
         let found = self.lanes.iter().position(|lane| lane.queue == queue);
         found.unwrap_or(0) // a claim names the queues: it answers no other
-    }
-
-    /// Gives how many jobs each lane may hold ahead of its free slots, `most` at most, now that so many runs have ended.
-    pub(super) fn ahead(&mut self, ended: &[u64], prefetch: Duration, most: usize) -> Vec<usize> {
-        let now = Instant::now();
-        let limit = |(lane, &ended): (&mut Lane, &u64)| {
-            lane.ahead.measure(now, ended, prefetch);
-            lane.ahead.limit(prefetch, most)
-        };
-        self.lanes.iter_mut().zip(ended).map(limit).collect()
-    }
-
-    /// Notes how long a payload is.
-    pub(super) fn note_bytes(&mut self, lane: usize, bytes: usize) {
-        self.lanes[lane].ahead.note_bytes(bytes);
-    }
-
-    /// Jobs waited for too long and were given back: what the lanes had proven holds no more.
-    pub(super) fn note_given_back(&mut self) {
-        for lane in &mut self.lanes {
-            lane.ahead.forget();
-        }
     }
 
     /// Gives the queues of some lanes.

@@ -3,7 +3,6 @@
 //! [`fetch`] claims, [`execute`] runs, [`finish`] stores; [`heartbeat`] keeps the lease, [`listener`] hears of work,
 //! [`upkeep`] and [`crate::maintenance`] put right what was lost. Each loop owns its connection and survives its failures.
 
-mod ahead;
 mod builder;
 mod conclude;
 mod config;
@@ -199,7 +198,6 @@ impl Worker {
             engine.shutdown.stop_now();
         }
         tasks.end_fetching().await; // what a claim on its way brings is released like the rest
-        execute::give_back(&engine, std::time::Instant::now());
         stop(&engine).await;
         tasks.end().await;
         heartbeat.stop().await;
