@@ -100,6 +100,30 @@ fn the_report_sees_the_plan_of_claims_and_an_index_that_is_gone() {
     );
 }
 
+#[test]
+fn the_report_misses_each_index_of_ours_that_is_gone() {
+    let database = TestDatabase::migrated();
+    let mut conn = database.sync();
+    let ours = "SELECT indexname::text AS text FROM pg_indexes \
+        WHERE tablename LIKE 'pgqueue%' AND indexname NOT LIKE '%\\_pkey' ORDER BY 1";
+    let indexes = database.texts(ours);
+
+    for index in &indexes {
+        conn.batch_execute(&format!("BEGIN; DROP INDEX {index}"))
+            .unwrap();
+        let report = health::report(&mut conn).unwrap();
+        conn.batch_execute("ROLLBACK").unwrap();
+
+        let missing = format!("The index {index} is missing");
+        let mut found = report.findings.iter();
+        assert!(
+            found.any(|found| found.sentence.starts_with(&missing)),
+            "{missing}"
+        );
+    }
+    assert!(indexes.len() >= 10, "{indexes:?}");
+}
+
 #[tokio::test]
 async fn a_role_without_rights_gets_the_parts_that_it_may_see() {
     let database = TestDatabase::migrated();

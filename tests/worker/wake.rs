@@ -476,3 +476,15 @@ async fn a_schema_is_a_queue_of_its_own() {
     assert_eq!(db.job(ours).state, JobState::Pending);
     running.stop().await;
 }
+
+#[tokio::test]
+async fn the_report_on_postgresql_counts_a_worker_that_listens() {
+    let db = TestDatabase::migrated();
+    let running = Running::start(worker(&db, async |_, _| Ok::<_, String>(())));
+    wait_until_listening(&db).await;
+
+    let report = pgqueue_core::health::report(&mut db.sync()).unwrap();
+
+    assert_eq!(report.server.unwrap().listeners, 1);
+    running.stop().await;
+}

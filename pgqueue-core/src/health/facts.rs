@@ -27,7 +27,7 @@ pub struct ServerFacts {
     pub database: String,
     /// Is true when this role may see what sessions of other roles do.
     pub sees_others: bool,
-    /// Sessions whose newest statement is LISTEN: idle listeners of workers.
+    /// Sessions whose newest statement is LISTEN, or a worker's try to notify itself: idle listeners.
     pub listeners: i64,
 }
 

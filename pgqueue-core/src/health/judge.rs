@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::migrate;
 
 /// The definitions that the migration gives our indexes: also the fix for one that is missing.
-const INDEXES: [(&str, &str); 6] = [
+const INDEXES: [(&str, &str); 10] = [
     (
         "pgqueue_jobs_dequeue",
         "CREATE INDEX CONCURRENTLY pgqueue_jobs_dequeue ON pgqueue_jobs (queue, priority, run_at, id) WHERE state = 'pending';",
@@ -33,6 +33,22 @@ const INDEXES: [(&str, &str); 6] = [
     (
         "pgqueue_jobs_dead",
         "CREATE INDEX CONCURRENTLY pgqueue_jobs_dead ON pgqueue_jobs (state, finished_at, id) WHERE state IN ('dead', 'cancelled');",
+    ),
+    (
+        "pgqueue_jobs_cause",
+        "CREATE INDEX CONCURRENTLY pgqueue_jobs_cause ON pgqueue_jobs (cause, finished_at, id) INCLUDE (kind, queue) WHERE state = 'dead';",
+    ),
+    (
+        "pgqueue_audit_job",
+        "CREATE INDEX CONCURRENTLY pgqueue_audit_job ON pgqueue_audit (job_id, id) WHERE job_id IS NOT NULL;",
+    ),
+    (
+        "pgqueue_bulk_operations_open",
+        "CREATE INDEX CONCURRENTLY pgqueue_bulk_operations_open ON pgqueue_bulk_operations (next_at, id) WHERE state IN ('running', 'undoing');",
+    ),
+    (
+        "pgqueue_trash_kept",
+        "CREATE INDEX CONCURRENTLY pgqueue_trash_kept ON pgqueue_trash (kept_since);",
     ),
 ];
 

@@ -15,6 +15,8 @@ SELECT jsonb_build_object(
     'sees_others', pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'),
     'listeners', (
         SELECT count(*) FROM pg_stat_activity AS a
-        WHERE a.datname = current_database() AND a.query ~* '^\s*LISTEN\M'
+        WHERE a.datname = current_database()
+          -- A worker's listener tries notifications on itself; a listener of the host has LISTEN as its newest statement.
+          AND (a.query ~* '^\s*(UN)?LISTEN\M' OR a.query ~ '^NOTIFY "pgqueue[.]')
     )
 )
