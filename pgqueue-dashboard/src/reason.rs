@@ -31,8 +31,12 @@ pub(crate) fn sentence(job: &Record, reason: &Reason, now: DateTime<Utc>) -> Str
             format!("No live worker serves the queue {}: start one.", job.queue)
         }
         Reason::UnknownKind { workers } => format!(
-            "{workers} live {} serve its queue, and none handles the kind {}: deploy a worker that does.",
-            if *workers == 1 { "worker" } else { "workers" },
+            "{workers} live {} its queue, and none handles the kind {}: deploy a worker that does.",
+            if *workers == 1 {
+                "worker serves"
+            } else {
+                "workers serve"
+            },
             job.kind
         ),
         Reason::Running {

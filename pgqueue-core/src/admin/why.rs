@@ -147,7 +147,9 @@ impl Facts {
             let workers = self.workers;
             reasons.push(Reason::UnknownKind { workers });
         }
-        if self.is_due {
+        // Nobody takes the next of a line that stands still.
+        let is_stuck = !reasons.is_empty();
+        if self.is_due && !(is_stuck && self.ahead == 0) {
             let ahead = Count {
                 at_least: self.ahead.min(AHEAD_LIMIT),
                 exact: self.ahead <= AHEAD_LIMIT,

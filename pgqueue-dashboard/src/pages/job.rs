@@ -19,6 +19,7 @@ use crate::copy_as::{self, Copied};
 use crate::filter::Term;
 use crate::frame::{Frame, Section};
 use crate::json::{Redaction, Shown};
+use crate::link;
 use crate::problem::Problem;
 use crate::reason::sentence;
 use crate::visit::Visit;
@@ -73,6 +74,10 @@ struct JobPage {
 }
 
 impl JobPage {
+    fn queue_path(&self) -> String {
+        link::queue(&self.job.queue)
+    }
+
     fn may_be_requeued(&self) -> bool {
         self.job.state.is_terminal()
     }
