@@ -1,13 +1,14 @@
 //! What the binary does: serve, migrate, hash a password.
 
-use std::io::Read as _;
+use std::io::{IsTerminal as _, Read as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use actix_web::{App, HttpServer, middleware};
 use argon2::Argon2;
 use argon2::password_hash::PasswordHasher as _;
-use clap::{Args, Parser, Subcommand};
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args, Parser, Subcommand};
 use pgqueue_core::Source;
 use pgqueue_dashboard::{Dashboard, PasswordHash, Permissions};
 use tracing_subscriber::EnvFilter;
@@ -67,7 +68,12 @@ struct Serve {
     #[arg(long, env = "PGQUEUE_DASHBOARD_EXTERNAL_BASE")]
     external_base: Option<String>,
     /// Believe the header X-Forwarded-Prefix, which the proxy must then set or remove on every request
-    #[arg(long, env = "PGQUEUE_DASHBOARD_TRUST_FORWARDED_PREFIX")]
+    #[arg(
+        long,
+        env = "PGQUEUE_DASHBOARD_TRUST_FORWARDED_PREFIX",
+        action = ArgAction::SetTrue,
+        value_parser = BoolishValueParser::new()
+    )]
     trust_forwarded_prefix: bool,
     /// Origin that forms may come from besides the own, such as `https://admin.example.com`
     #[arg(
@@ -77,12 +83,25 @@ struct Serve {
     )]
     trusted_origins: Vec<String>,
     /// Change nothing, for nobody, in the database sessions too
-    #[arg(long, env = "PGQUEUE_DASHBOARD_READ_ONLY")]
+    #[arg(
+        long,
+        env = "PGQUEUE_DASHBOARD_READ_ONLY",
+        action = ArgAction::SetTrue,
+        value_parser = BoolishValueParser::new()
+    )]
     read_only: bool,
+    /// Answer /healthz and /readyz to everybody, without a password
+    #[arg(
+        long,
+        env = "PGQUEUE_DASHBOARD_OPEN_HEALTH_CHECKS",
+        action = ArgAction::SetTrue,
+        value_parser = BoolishValueParser::new()
+    )]
+    open_health_checks: bool,
     /// Name to show on every page, such as production
     #[arg(long, env = "PGQUEUE_DASHBOARD_ENVIRONMENT")]
     environment: Option<String>,
-    /// Users with argon2 hashes, as name:hash, separated by spaces
+    /// Users with argon2 hashes, as name:hash, separated by spaces; they may do everything
     #[arg(
         long,
         env = "PGQUEUE_DASHBOARD_USERS",
@@ -90,6 +109,14 @@ struct Serve {
         value_delimiter = ' '
     )]
     users: Vec<String>,
+    /// Users who may look, at payloads and the audit too, and change nothing
+    #[arg(
+        long,
+        env = "PGQUEUE_DASHBOARD_READ_ONLY_USERS",
+        hide_env_values = true,
+        value_delimiter = ' '
+    )]
+    read_only_users: Vec<String>,
     /// Let everybody in with all permissions; without it and without users, only browsers on this machine
     #[arg(long)]
     insecure_open_to_everybody: bool,
@@ -101,6 +128,7 @@ pub(crate) async fn run() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     let done = match command.verb {
         Verb::Serve(options) => serve(options).await,
@@ -167,7 +195,14 @@ fn dashboard(options: Serve) -> Result<Dashboard, String> {
     for origin in options.trusted_origins {
         builder = builder.trusted_origin(origin);
     }
-    for user in &options.users {
+    if options.open_health_checks {
+        builder = builder.open_health_checks();
+    }
+    let users = options.users.iter().map(|user| (user, Permissions::all()));
+    let lookers = options.read_only_users.iter();
+    let lookers = lookers.map(|user| (user, Permissions::READ_ONLY));
+    let mut has_users = false;
+    for (user, permissions) in users.chain(lookers) {
         let Some((name, hash)) = user.split_once(':') else {
             return Err(
                 "a user is written as name:hash; make a hash by `pgqueue-dashboard hash-password`"
@@ -175,12 +210,18 @@ fn dashboard(options: Serve) -> Result<Dashboard, String> {
             );
         };
         let hash = PasswordHash::parse(hash).map_err(|error| format!("user {name:?}: {error}"))?;
-        builder = builder.basic(name, hash, Permissions::all());
+        builder = builder.basic(name, hash, permissions);
+        has_users = true;
     }
     if options.insecure_open_to_everybody {
         builder = builder.insecure_open_to_everybody();
-    } else if options.users.is_empty() {
+    } else if !has_users {
         builder = builder.loopback_only();
+        if !options.listen.ip().is_loopback() {
+            tracing::warn!(
+                "only browsers on this machine are let in: name users by --users to serve others"
+            );
+        }
     }
     builder.build().map_err(|error| error.to_string())
 }

@@ -2,6 +2,7 @@
 //! be starved by its handlers. Every read is a read-only transaction with a time limit.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,8 @@ struct Shared {
     source: Source,
     read_only: bool,
     idle: Mutex<Vec<AsyncPgConnection>>,
+    /// The last try to connect failed.
+    is_away: AtomicBool,
     slots: Semaphore,
     runtime: Mutex<Option<tokio::runtime::Runtime>>,
     handle: tokio::runtime::Handle,
@@ -89,6 +92,7 @@ impl Database {
             source,
             read_only,
             idle: Mutex::default(),
+            is_away: AtomicBool::new(false),
             slots: Semaphore::new(CONNECTIONS),
             handle: runtime.handle().clone(),
             runtime: Mutex::new(Some(runtime)),
@@ -150,7 +154,10 @@ impl Database {
             let Ok(Ok(_slot)) = slot.await else {
                 return Err(Problem::busy());
             };
-            let mut conn = shared.connection().await?;
+            let mut conn = shared.connection().await.inspect_err(|problem| {
+                shared.note_outage(problem);
+            })?;
+            shared.note_answer();
             let started = Instant::now();
             match tokio::time::timeout(WORK_LIMIT, work(&mut conn)).await {
                 Ok(Ok(answer)) => {
@@ -174,6 +181,19 @@ impl Database {
 }
 
 impl Shared {
+    /// Tells the log that the database is away, once.
+    fn note_outage(&self, problem: &Problem) {
+        if !self.is_away.swap(true, Ordering::SeqCst) {
+            tracing::warn!(%problem, "the dashboard cannot reach its database; its pages say so until it can");
+        }
+    }
+
+    fn note_answer(&self) {
+        if self.is_away.swap(false, Ordering::SeqCst) {
+            tracing::info!("the dashboard reaches its database again");
+        }
+    }
+
     /// Takes an idle connection that still answers, or makes one.
     async fn connection(&self) -> Result<AsyncPgConnection, Problem> {
         loop {

@@ -130,6 +130,64 @@ async fn a_hash_that_it_made_lets_its_user_in_and_nobody_else() {
 }
 
 #[tokio::test]
+async fn a_user_who_may_only_look_pauses_no_queue_and_probes_need_no_password() {
+    let (_server, database) = database();
+    let url = database.url();
+    run(&["migrate", "--database-url", url], "").await;
+    let hashed = run(&["hash-password"], "correct horse battery\n").await;
+    let user = format!("bob:{}", String::from_utf8(hashed.stdout).unwrap().trim());
+    let args = ["--database-url", url, "--read-only-users", &user];
+    let served = Served::start(&[&args[..], &["--open-health-checks"]].concat()).await;
+    let bob =
+        |request: reqwest::RequestBuilder| request.basic_auth("bob", Some("correct horse battery"));
+
+    let page = bob(Client::new().get(&served.address)).send().await;
+    let pause = Client::new().post(format!("{}api/v1/queues/mail/pause", served.address));
+    let pause = bob(pause)
+        .header("content-type", "application/json")
+        .body("{}");
+    let probe = Client::new()
+        .get(format!("{}readyz", served.address))
+        .send();
+
+    assert_eq!(page.unwrap().status(), StatusCode::OK);
+    let refused = pause.send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    assert!(refused.text().await.unwrap().contains("PAUSE"));
+    assert_eq!(probe.await.unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_outage_of_the_database_is_told_to_the_log_once() {
+    let mut child = command(&["serve", "--listen", "127.0.0.1:0"])
+        .args([
+            "--database-url",
+            "postgres://postgres:geheim@127.0.0.1:1/shop",
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut address = String::new();
+    output.read_line(&mut address).await.unwrap();
+
+    for _ in 0..3 {
+        let page = Client::new().get(address.trim()).send().await.unwrap();
+        assert_eq!(page.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+    child.start_kill().unwrap();
+    let log = child.wait_with_output().await.unwrap().stderr;
+
+    let log = String::from_utf8_lossy(&log);
+    assert_eq!(log.matches("cannot reach its database").count(), 1, "{log}");
+    assert!(
+        log.contains("127.0.0.1:1") && !log.contains("geheim"),
+        "{log}"
+    );
+}
+
+#[tokio::test]
 async fn what_it_cannot_do_it_says_with_the_next_step() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().to_string();
