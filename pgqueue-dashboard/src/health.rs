@@ -155,11 +155,12 @@ impl Health {
             return;
         }
         self.begin(Level::Warn);
-        let jobs = if dead == 1 { "job" } else { "jobs" };
-        self.link(
-            format!("{} {jobs} died in the last hour", show::count(dead)),
-            "/dead".to_owned(),
-        );
+        // Not so many jobs: one that is requeued may die again.
+        let times = match dead {
+            1 => "a job died once".to_owned(),
+            dead => format!("jobs died {} times", show::count(dead)),
+        };
+        self.link(format!("{times} in the last hour"), "/dead".to_owned());
         let kinds: Vec<&KindStats> = hour.iter().filter(|kind| kind.dead > 0).collect();
         if let [only] = kinds[..] {
             self.say(", of kind ");
@@ -216,20 +217,21 @@ impl Health {
     }
 
     fn say(&mut self, text: &str) {
-        let mut text = text.to_owned();
+        self.push(text.to_owned(), None);
+    }
+
+    fn link(&mut self, text: String, path: String) {
+        self.push(text, Some(path));
+    }
+
+    /// Adds a part; the first begins with a capital.
+    fn push(&mut self, mut text: String, link: Option<String>) {
         if self.parts.is_empty()
             && let Some(first) = text.get(..1)
         {
             text = first.to_uppercase() + &text[1..];
         }
-        self.parts.push(Part { text, link: None });
-    }
-
-    fn link(&mut self, text: String, path: String) {
-        self.parts.push(Part {
-            text,
-            link: Some(path),
-        });
+        self.parts.push(Part { text, link });
     }
 }
 

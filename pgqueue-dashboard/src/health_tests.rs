@@ -97,14 +97,17 @@ fn deaths_lead_to_the_dead_and_to_the_only_kind() {
     assert_eq!(one.level, Level::Warn);
     assert_eq!(
         sentence(&one),
-        "41 jobs died in the last hour, of kind “send”."
+        "Jobs died 41 times in the last hour, of kind “send”."
     );
     assert_eq!(links(&one), ["/dead", "/kind?name=send"]);
     assert_eq!(
         sentence(&caused),
-        "41 jobs died in the last hour, of kind “send” and 3 causes."
+        "Jobs died 41 times in the last hour, of kind “send” and 3 causes."
     );
-    assert_eq!(sentence(&two), "3 jobs died in the last hour, of 2 kinds.");
+    assert_eq!(
+        sentence(&two),
+        "Jobs died 3 times in the last hour, of 2 kinds."
+    );
 }
 
 #[test]

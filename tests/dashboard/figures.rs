@@ -37,7 +37,7 @@ async fn the_overview_tells_in_a_sentence_what_is_wrong_and_leads_there() {
     let page = site.get("/").await;
 
     assert_eq!(page.status, StatusCode::OK);
-    assert!(page.text.contains("died in the last hour"), "{}", page.text);
+    assert!(page.text.contains("jobs died "), "{}", page.text);
     assert!(page.text.contains("href=\"/queue?name=reports\""));
     assert!(page.text.contains("is paused while jobs wait in it"));
     assert!(page.text.contains("Oldest waiting"));
