@@ -32,6 +32,12 @@ impl<K: Eq + Hash, V> Cached<K, V> {
         self.slot(key, fresh).get(|| read).await
     }
 
+    /// Has whoever comes next read anew.
+    pub(crate) fn forget(&self) {
+        let slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.values().for_each(|slot| slot.forget());
+    }
+
     fn slot(&self, key: K, fresh: Duration) -> Arc<Shared<V>> {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if slots.len() >= MOST && !slots.contains_key(&key) {

@@ -67,9 +67,6 @@ pub(crate) async fn guard(
             let response = next.call(request).await?.map_into_boxed_body();
             if !matches!(method, Method::GET | Method::HEAD) {
                 log_deed(&visit, &response);
-                if !response.status().is_client_error() {
-                    dashboard.inner.live.forget().await;
-                }
             }
             match response
                 .response()
@@ -90,15 +87,24 @@ pub(crate) async fn guard(
     Ok(response)
 }
 
-/// Tells the log who asked for what from where; what came of it is in the audit.
+/// Tells the log who asked for what from where, and whether it was done; what came of it is in the audit.
 fn log_deed(visit: &Visit, response: &ServiceResponse<BoxBody>) {
+    let status = response.status();
+    let outcome = if status.is_client_error() {
+        "refused"
+    } else if status.is_server_error() {
+        "failed"
+    } else {
+        "done"
+    };
     tracing::info!(
         actor = visit.access.actor(),
         address = visit.address.as_deref().unwrap_or("unknown"),
         path = visit.here,
-        status = response.status().as_u16(),
+        status = status.as_u16(),
+        outcome,
         request.id = visit.request_id,
-        "an operator acted on the dashboard"
+        "an operator asked the dashboard to act"
     );
 }
 
@@ -170,13 +176,18 @@ async fn admit(
                 .unwrap_or("nothing")
                 .to_owned()
         };
+        let advice = if path.starts_with("/api/") {
+            "a program sends `Authorization`, or `Origin` with this server's own address"
+        } else {
+            "if a proxy rewrites Host, name the address that browsers see by `trusted_origin`"
+        };
         return Err(Problem::forbidden(
             format!(
-                "this form was not sent by a page of this dashboard: its Origin is {}, Sec-Fetch-Site {}, and the server is {host}{base}",
+                "this was not sent by a page of this dashboard: its Origin is {}, Sec-Fetch-Site {}, and the server is {host}{base}",
                 said("origin"),
                 said("sec-fetch-site"),
             ),
-            "if a proxy rewrites Host, name the address that browsers see by `trusted_origin`",
+            advice,
         ));
     }
     Ok(if inner.read_only {

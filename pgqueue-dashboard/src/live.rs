@@ -67,7 +67,7 @@ struct State {
     operations: Shared<Vec<Operation>>,
     timelines: Cached<(Span, Scope), Timeline>,
     kinds: Cached<Span, Vec<KindStats>>,
-    counts: Cached<JobState, i64>,
+    counts: Cached<JobState, (DateTime<Utc>, i64)>,
     streams: AtomicUsize,
     ends: watch::Sender<bool>,
     listens: AtomicBool,
@@ -135,13 +135,13 @@ impl Live {
         self.0.operations.get(read).await
     }
 
-    /// Has the next visitor read anew: somebody changed something. What the snapshot is made of is forgotten before it: one
-    /// that is just being read is read with what is old.
-    pub(crate) async fn forget(&self) {
-        self.0.tally.forget().await;
-        self.0.causes.forget().await;
-        self.0.operations.forget().await;
-        self.0.snapshot.forget().await;
+    /// Has the next visitor read anew: somebody changed something.
+    pub(crate) fn forget(&self) {
+        self.0.tally.forget();
+        self.0.causes.forget();
+        self.0.operations.forget();
+        self.0.counts.forget();
+        self.0.snapshot.forget();
     }
 
     /// Gives the latest snapshot without reading anything; none if it is old or being read.
@@ -181,12 +181,11 @@ impl Live {
         self.0.kinds.get(span, span.fresh(), read).await
     }
 
-    /// Counts all jobs of a state; whoever asks again within a minute gets the same number.
-    pub(crate) async fn count(&self, state: JobState) -> Result<i64, Problem> {
-        let read = self
-            .0
-            .database
-            .read(move |conn| stats::count_state_async(conn, state).boxed());
+    /// Counts all jobs of a state, and tells when; whoever asks again within a minute gets the same number.
+    pub(crate) async fn count(&self, state: JobState) -> Result<(DateTime<Utc>, i64), Problem> {
+        let read = self.0.database.read(move |conn| {
+            async move { Ok((Utc::now(), stats::count_state_async(conn, state).await?)) }.boxed()
+        });
         Ok(*self.0.counts.get(state, COUNT_FRESH, read).await?)
     }
 

@@ -2,6 +2,7 @@
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{HttpMessage as _, HttpResponse, web};
 
@@ -152,7 +153,14 @@ async fn permit<B: MessageBody + 'static>(
         let problem = Problem::forbidden(detail, advice);
         return Ok(ServiceResponse::from_err(problem, request));
     }
-    Ok(next.call(request).await?.map_into_boxed_body())
+    // What everybody may ask for who may look changes nothing that others see.
+    let changes = request.method() == Method::POST && !Permissions::READ_ONLY.contains(needs);
+    let visit = request.extensions().get::<Visit>().cloned();
+    let response = next.call(request).await?.map_into_boxed_body();
+    if let Some(visit) = visit.filter(|_| changes && !response.status().is_client_error()) {
+        visit.dashboard.inner.live.forget();
+    }
+    Ok(response)
 }
 
 pub(crate) async fn not_found() -> Result<HttpResponse, Problem> {

@@ -1,6 +1,7 @@
 //! Answers that all visitors share: read once, good for a while. Whoever comes while one is read waits for that one.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
@@ -17,12 +18,15 @@ const LONGEST: u32 = 2;
 pub(crate) struct Shared<T> {
     fresh: Duration,
     longest: Duration,
+    /// How often answers were forgotten: one that was asked for before is not good, whenever it comes.
+    generation: AtomicU64,
     latest: Mutex<Option<Latest<T>>>,
 }
 
 #[derive(Debug)]
 struct Latest<T> {
     read: Instant,
+    generation: u64,
     good_for: Duration,
     answer: Arc<T>,
 }
@@ -33,6 +37,7 @@ impl<T> Shared<T> {
         Self {
             fresh,
             longest: fresh,
+            generation: AtomicU64::new(0),
             latest: Mutex::new(None),
         }
     }
@@ -55,7 +60,9 @@ impl<T> Shared<T> {
         F: Future<Output = Result<T, Problem>>,
     {
         let mut latest = self.latest.lock().await;
+        let generation = self.generation.load(Ordering::SeqCst);
         if let Some(latest) = latest.as_ref()
+            && latest.generation == generation
             && latest.read.elapsed() < latest.good_for
         {
             return Ok(Arc::clone(&latest.answer));
@@ -64,15 +71,16 @@ impl<T> Shared<T> {
         let answer = Arc::new(read().await?);
         *latest = Some(Latest {
             read: Instant::now(),
+            generation,
             good_for: self.good_for(began.elapsed()),
             answer: Arc::clone(&answer),
         });
         Ok(answer)
     }
 
-    /// Has whoever comes next read anew.
-    pub(crate) async fn forget(&self) {
-        *self.latest.lock().await = None;
+    /// Has whoever comes next read anew, without waiting for what is just being read.
+    pub(crate) fn forget(&self) {
+        self.generation.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Gives the newest answer without reading anything; none if it is older, or being read.
@@ -120,7 +128,7 @@ mod tests {
         }
         assert_eq!(reads, 1);
 
-        shared.forget().await;
+        shared.forget();
 
         let anew = shared.get(async || Ok(2)).await;
         assert_eq!(anew.ok().as_deref(), Some(&2));

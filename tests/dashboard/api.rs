@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use pgqueue_dashboard::Dashboard;
+use pgqueue_dashboard::{Access, Dashboard, Permissions};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -151,6 +151,7 @@ async fn the_api_acts_on_what_is_named_and_on_nothing_by_mistake() {
     let done = parsed(&post(&site, "/api/v1/jobs/requeue", &body).await);
     let nothing = post(&site, "/api/v1/jobs/purge", &json!({})).await;
     let typo = post(&site, "/api/v1/jobs/purge", &json!({ "queeu": "mail" })).await;
+    let mistaken = site.get("/api/v1/jobs?state=dead").await;
     let of_kind = parsed(&post(&site, "/api/v1/jobs/purge", &json!({ "queue": "mail" })).await);
 
     assert_eq!(done["changed"], 1);
@@ -160,10 +161,37 @@ async fn the_api_acts_on_what_is_named_and_on_nothing_by_mistake() {
     );
     assert_eq!(nothing.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(typo.status, StatusCode::BAD_REQUEST);
+    assert_eq!(mistaken.status, StatusCode::BAD_REQUEST);
+    assert!(mistaken.text.contains("state"), "{}", mistaken.text);
     assert_eq!(of_kind["changed"], 12);
     let why =
         "SELECT count(*) FROM pgqueue_audit WHERE action = 'requeue' AND reason = 'it is back'";
     assert_eq!(site.database.number(why), 1);
+}
+
+#[actix_web::test]
+async fn what_an_operation_looked_for_in_payloads_is_told_only_to_who_may_see_them() {
+    let site = Site::seeded().await;
+    let order = json!({ "filter": "state:dead args.postcode=27498" });
+    let started = parsed(&post(&site, "/api/v1/operations/requeue", &order).await);
+    let path = format!("/api/v1/operations/{}", started["id"]);
+    let page = format!("/bulk/{}", started["id"]);
+    let open = [site.get(&path).await, site.get(&page).await];
+    let narrow = Site::of(site.database, |builder| {
+        builder.access(async |_: &actix_web::dev::ServiceRequest| {
+            Ok(Access::new("viewer", Permissions::VIEW))
+        })
+    })
+    .await;
+
+    for answer in open {
+        assert!(answer.text.contains("27498"), "{}", answer.text);
+    }
+    for path in [path.as_str(), &page, "/api/v1/operations"] {
+        let answer = narrow.get(path).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert!(!answer.text.contains("27498"), "{path}: {}", answer.text);
+    }
 }
 
 #[actix_web::test]

@@ -158,7 +158,6 @@ async fn act_on_queue(
         .database()
         .write(move |conn| async move { action.run_async(conn).await }.boxed())
         .await?;
-    visit.dashboard.inner.live.forget().await;
     Ok(HttpResponse::Ok().json(json!({ "changed": changed })))
 }
 

@@ -20,6 +20,7 @@ const PAYLOAD_START: usize = 400;
 
 /// The query of a list of jobs.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Wanted {
     #[serde(default)]
     q: String,

@@ -21,6 +21,7 @@ const OPERATIONS: i64 = 100;
 
 /// The query of the list of operations.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Turned {
     before: Option<i64>,
 }
@@ -35,6 +36,10 @@ pub(crate) async fn list(
         .database()
         .read(move |conn| admin::operations_async(conn, before, OPERATIONS).boxed());
     let found: Vec<Operation> = read.await?;
+    let found: Vec<Operation> = found
+        .into_iter()
+        .map(|operation| operations::seen(&visit, operation))
+        .collect();
     let full = i64::try_from(found.len()).unwrap_or(0) == OPERATIONS;
     let before = found.last().map(|last| last.id).filter(|_| full);
     Ok(answer(&json!({ "operations": found, "before": before })))
@@ -47,6 +52,7 @@ pub(crate) async fn show(visit: Visit, id: web::Path<i64>) -> Result<HttpRespons
 
 /// The query of a preview.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Asked {
     action: String,
     #[serde(default)]

@@ -16,6 +16,7 @@ use crate::visit::Visit;
 
 /// The query of the overview.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Asked {
     exact: Option<JobState>,
 }
@@ -31,13 +32,14 @@ pub(crate) async fn show(visit: Visit, asked: web::Query<Asked>) -> Result<HttpR
         .map(|causes| recent(&causes).all.len());
     let mut states = states(&snapshot);
     if let Some(state) = asked.exact {
-        let counted = live.count(state).await?;
-        states[state.name()] = json!({ "at_least": counted, "exact": true });
+        let (at, counted) = live.count(state).await?;
+        states[state.name()] = json!({ "at_least": counted, "exact": true, "counted_at": at });
     }
     let waiting: Vec<Value> = snapshot.waiting.iter().map(waiting).collect();
     let lives = snapshot.workers.iter().filter(|worker| worker.live);
     Ok(answer(&json!({
         "at": snapshot.at,
+        "counted_at": snapshot.counted_at,
         "health": health_of(&visit, &snapshot, causes),
         "states": states,
         "oldest_waiting": waiting,
@@ -108,6 +110,7 @@ fn waiting(job: &OldestWaiting) -> Value {
 
 /// The query of a timeline.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Drawn {
     span: Option<String>,
     queue: Option<String>,

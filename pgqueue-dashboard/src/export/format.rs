@@ -149,7 +149,9 @@ fn time(time: Option<DateTime<Utc>>) -> Cow<'static, str> {
 
 /// Makes sure that no spreadsheet takes a text for a formula.
 fn plain(text: &str) -> Cow<'_, str> {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) {
+    // The wide ones are what some spreadsheets turn into the others.
+    let dangerous = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
+    if text.starts_with(dangerous) {
         Cow::Owned(format!("'{text}"))
     } else {
         Cow::Borrowed(text)

@@ -116,11 +116,22 @@ fn written(value: &serde_json::Value) -> String {
     }
 }
 
+/// Gives an operation as this visitor may see it: which payloads it was for tells what they have.
+pub(crate) fn seen(visit: &Visit, mut operation: Operation) -> Operation {
+    if !visit.may(Permissions::VIEW_PAYLOAD)
+        && let Some(conditions) = operation.filter.get_mut("payload")
+    {
+        *conditions = "hidden: it takes the permission VIEW_PAYLOAD".into();
+    }
+    operation
+}
+
 pub(crate) async fn found(visit: &Visit, id: i64) -> Result<Operation, Problem> {
     let read = visit
         .database()
         .read(move |conn| admin::operation_async(conn, id).boxed());
-    read.await?.ok_or_else(|| {
+    let found = read.await?.map(|operation| seen(visit, operation));
+    found.ok_or_else(|| {
         Problem::not_found(
             format!("there is no operation {id}"),
             "look at the list of bulk operations",

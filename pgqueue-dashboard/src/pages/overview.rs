@@ -89,7 +89,10 @@ pub(crate) async fn show(visit: Visit, asked: web::Query<Asked>) -> Result<HttpR
     let charts = panels::charts(&visit, span, Scope::default(), "/", &[]).await;
     let exact: Option<JobState> = asked.exact.as_deref().and_then(|state| state.parse().ok());
     let counted = match exact {
-        Some(state) => Some((state, visit.dashboard.inner.live.count(state).await)),
+        Some(state) => {
+            let counted = visit.dashboard.inner.live.count(state).await;
+            Some((state, counted.map(|(_, count)| count)))
+        }
         None => None,
     };
     let causes = visit
