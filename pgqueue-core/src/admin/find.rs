@@ -165,7 +165,7 @@ impl Find {
     }
 
     /// Counts what matches in front of [`at`](Self::at), or at all without it, up to [`size`](Self::size): what has come
-    /// since somebody read the first page. Looks at 5,000 jobs at most, the foremost first. On a sync connection.
+    /// since somebody read the first page. Looks at 5,000 jobs at most, the foremost first, or at all that run. On a sync connection.
     ///
     /// # Errors
     /// As [`run`](Self::run).
