@@ -118,8 +118,24 @@ async fn a_purge_asks_for_the_number_and_can_be_undone() {
     let before = site.database.count(JobState::Dead);
     assert!(before > 100);
 
-    let refused = order(&site, "purge", "state:dead", &[("typed", "1")]).await;
+    let more = [("typed", "1"), ("reason", "old"), ("rate", "77")];
+    let refused = order(&site, "purge", "state:dead", &more).await;
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    for kept in [
+        "id=\"typed\" name=\"typed\" required autocomplete=\"off\" inputmode=\"numeric\" value=\"1\" aria-invalid=\"true\"",
+        "id=\"typed-mistake\" role=\"alert\"",
+        "value=\"old\"",
+        "value=\"77\"",
+        &format!("Type {before} to confirm"),
+    ] {
+        assert!(refused.text.contains(kept), "{kept}: {}", refused.text);
+    }
+    let again = fields(&refused);
+    assert!(again.contains(&("expected".to_owned(), before.to_string())));
+    let more = [("typed", &*before.to_string()), ("rate", "200000")];
+    let refused = order(&site, "purge", "state:dead", &more).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(refused.text.contains("id=\"rate-mistake\""));
     assert_eq!(site.database.count(JobState::Dead), before);
     let started = order(
         &site,
