@@ -106,8 +106,8 @@ function step(by) {
   all[at]?.classList.remove('current'); next.classList.add('current');
   next.querySelector('a')?.focus(); next.scrollIntoView({ block: 'nearest' });
 }
-const search = () => { const field = document.querySelector('input[type=search]'); if (field) field.focus(); else location.href = `${base}/jobs#q`; };
-if (location.hash === '#q') document.getElementById('q')?.focus();
+const search = () => { const field = document.querySelector('input[type=search]'); if (field) { field.focus(); field.select(); } else location.href = `${base}/jobs#q`; };
+if (location.hash === '#q') search();
 let before = '';
 document.addEventListener('keydown', (event) => {
   if (body.dataset.keys !== 'true' || event.altKey) return;

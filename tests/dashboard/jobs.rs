@@ -383,6 +383,21 @@ async fn an_edit_with_a_mistake_comes_back_as_it_was_typed() {
 }
 
 #[actix_web::test]
+async fn a_bare_number_in_the_filter_opens_that_job() {
+    let site = Site::empty().await;
+    let id = dead(&site);
+
+    let opened = site.get(&format!("/jobs?q=+{id}+")).await;
+    assert_eq!(opened.status, StatusCode::SEE_OTHER);
+    assert_eq!(opened.location(), format!("/jobs/{id}"));
+    for other in ["-1", "1172.5", "1+2", "99999999999999999999", "1172x"] {
+        let page = site.get(&format!("/jobs?q={other}")).await;
+        assert_eq!(page.status, StatusCode::OK, "{other}");
+        assert!(page.text.contains("id=\"mistake\""), "{other}");
+    }
+}
+
+#[actix_web::test]
 async fn secrets_are_hidden_until_somebody_reveals_them_which_is_audited() {
     let site = Site::of(TestDatabase::migrated(), |builder| {
         builder.insecure_open_to_everybody().redact(["pin"])
