@@ -5,6 +5,8 @@ const body = document.body;
 const base = body.dataset.base;
 const live = document.getElementById('live');
 const seconds = Number(body.dataset.refresh);
+const stale = document.getElementById('stale'), asOf = Object.assign(document.createElement('time'), { ariaLive: 'off' });
+const upToDate = () => { asOf.dateTime = new Date().toISOString(); stale.hidden = true; };
 let paused = false, fetching = false, failures = 0, stream = null, timer = null;
 
 // ---- refreshing: the page fetches itself, and what is marked data-live takes the new shape
@@ -12,6 +14,13 @@ const panels = () => [...document.querySelectorAll('[data-live][id]')];
 const say = (state, text) => { if (live) { live.dataset.state = state; live.textContent = text; } };
 const busy = () => paused || document.hidden || document.querySelector('dialog[open]')
   || String(getSelection()) !== '' || document.activeElement?.matches('main input:not([name=id], [data-all]), main select, main textarea');
+// The banner in view: said once for each reason, while its age counts on unsaid.
+function outdated(why) {
+  say('off', 'not up to date');
+  if (!stale.hidden && stale.dataset.why === why) return;
+  stale.hidden = false; stale.dataset.why = why;
+  stale.replaceChildren('Not up to date: shown as of ', asOf, `. ${why}.`); ages();
+}
 // What somebody opened, ticked or stands on stays so.
 const keep = (name, node) => (name === 'open' && node.tagName === 'DETAILS') || name === 'checked' || (name === 'class' && node.tagName === 'TR');
 
@@ -22,9 +31,9 @@ async function refresh() {
   try {
     // A list asks for the rows that it shows, so that none moves.
     const from = document.querySelector('[data-from]')?.dataset.from ?? location.href;
-    const answer = await fetch(from, { headers: { accept: 'text/html', 'x-live': '1' }, redirect: 'error' });
-    if (!answer.ok) throw new Error(String(answer.status));
+    const answer = await fetch(from, { headers: { accept: 'text/html', 'x-live': '1' }, redirect: 'error', signal: AbortSignal.timeout(2e4) });
     const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html');
+    if (!answer.ok) throw new Error(fresh.querySelector('#main h1')?.textContent ?? '');
     if (busy()) return;
     for (const panel of panels()) {
       const next = fresh.getElementById(panel.id);
@@ -32,9 +41,10 @@ async function refresh() {
       if (next) Idiomorph.morph(panel, next, { restoreFocus: true, ignoreActiveValue: true, callbacks: {
         beforeAttributeUpdated: (name, node) => !keep(name, node) } });
     }
-    failures = 0; say('on', 'live');
+    failures = 0; say('on', 'live'); upToDate();
   } catch (error) {
-    failures += 1; say('off', `not up to date: the dashboard does not answer (${error.message})`);
+    // Errors of the network are no such sentences.
+    failures += 1; outdated((error.constructor === Error && error.message) || 'The dashboard does not answer');
   } finally { fetching = false; }
 }
 function poll() { clearTimeout(timer); timer = setTimeout(async () => { await refresh(); poll(); }, seconds * 1000 * Math.min(8, 2 ** failures)); }
@@ -52,14 +62,15 @@ document.addEventListener('visibilitychange', () => {
 addEventListener('pagehide', () => stream?.close());
 
 // ---- relative times
-setInterval(() => {
+function ages() {
   for (const time of document.querySelectorAll('time[data-relative]')) {
     const gone = (Date.now() - Date.parse(time.dateTime)) / 1000, size = Math.abs(gone);
     const text = size < 60 ? `${Math.floor(size)} s` : size < 3600 ? `${Math.floor(size / 60)} min` : size < 86400 ? `${Math.floor(size / 3600)} h` : `${Math.floor(size / 86400)} d`;
     const next = size < 1 ? 'now' : gone > 0 ? `${text} ago` : `in ${text}`;
     if (time.textContent !== next) time.textContent = next;
   }
-}, 1000);
+}
+setInterval(ages, 1000);
 
 // ---- selection
 function count() {
@@ -95,8 +106,8 @@ function step(by) {
   all[at]?.classList.remove('current'); next.classList.add('current');
   next.querySelector('a')?.focus(); next.scrollIntoView({ block: 'nearest' });
 }
-const search = () => { const field = document.querySelector('input[type=search]'); if (field) field.focus(); else location.href = `${base}/jobs#q`; };
-if (location.hash === '#q') document.getElementById('q')?.focus();
+const search = () => { const field = document.querySelector('input[type=search]'); if (field) { field.focus(); field.select(); } else location.href = `${base}/jobs#q`; };
+if (location.hash === '#q') search();
 let before = '';
 document.addEventListener('keydown', (event) => {
   if (body.dataset.keys !== 'true' || event.altKey) return;
@@ -117,5 +128,7 @@ document.addEventListener('keydown', (event) => {
   if (does) { event.preventDefault(); does(); }
 });
 
+asOf.dataset.relative = '';
+upToDate();
 count();
 listen();

@@ -19,6 +19,8 @@ pub(crate) struct Problem {
     pub(crate) advice: String,
     /// Seconds after which it may work.
     pub(crate) retry_after: Option<u64>,
+    /// The field of the form that it is about, by its name.
+    pub(crate) field: Option<&'static str>,
 }
 
 impl Problem {
@@ -34,6 +36,7 @@ impl Problem {
             detail: detail.into(),
             advice: advice.into(),
             retry_after: None,
+            field: None,
         }
     }
 
@@ -132,6 +135,12 @@ impl Problem {
         self
     }
 
+    /// Says which field of a form it is about.
+    pub(crate) fn of_field(mut self, name: &'static str) -> Self {
+        self.field = Some(name);
+        self
+    }
+
     /// Gives itself as a problem of RFC 9457.
     pub(crate) fn as_json(&self, request_id: &str) -> serde_json::Value {
         serde_json::json!({
@@ -168,7 +177,10 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let detail = error.to_string();
         match error.kind() {
-            ErrorKind::Invalid => Self::invalid(detail, "change the value and send it again"),
+            ErrorKind::Invalid => Self {
+                field: error.invalid().map(|invalid| invalid.field),
+                ..Self::invalid(detail, "change the value and send it again")
+            },
             ErrorKind::Migration => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The tables of pgqueue are missing or old",

@@ -3,7 +3,7 @@
 use std::future::{Ready, ready};
 
 use actix_web::dev::{Payload, ServiceRequest};
-use actix_web::http::header;
+use actix_web::http::{StatusCode, header};
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, HttpResponse};
 use askama::Template;
 
@@ -127,6 +127,13 @@ impl Visit {
             response.cookie(cookies::without_notice(&self.base));
         }
         Ok(response.content_type("text/html; charset=utf-8").body(text))
+    }
+
+    /// Answers a form that cannot be taken as it is with the form again.
+    pub(crate) fn refuse(&self, template: &impl Template) -> Result<HttpResponse, Problem> {
+        let mut response = self.page(template)?;
+        *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
+        Ok(response)
     }
 
     /// Answers a form with another page of the dashboard, which shows the notice once.

@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use pgqueue_dashboard::DashboardBuilder;
-use pgqueue_suite::TestDatabase;
 use pgqueue_suite::site::Site;
+use pgqueue_suite::{TestDatabase, wait_until};
 use serde_json::Value;
 
 use crate::browser::Browser;
@@ -25,6 +25,16 @@ async fn look(browser: &Browser, name: &str, path: &str) -> Vec<String> {
     let mut faults: Vec<_> = browser.complaints().await;
     // A page that tells of a problem has its status, which Chromium puts on the console.
     faults.retain(|fault| !fault.contains("Failed to load resource") || !fault.contains(path));
+    faults.extend(look_here(browser, name).await);
+    faults
+        .iter()
+        .map(|fault| format!("{path}: {fault}"))
+        .collect()
+}
+
+/// Looks at the page that is open, in every width and both themes.
+async fn look_here(browser: &Browser, name: &str) -> Vec<String> {
+    let mut faults = Vec::new();
     for width in WIDTHS {
         browser.resize(width, 900).await;
         faults.extend(overflow(browser).await);
@@ -43,9 +53,6 @@ async fn look(browser: &Browser, name: &str, path: &str) -> Vec<String> {
         }
     }
     faults
-        .iter()
-        .map(|fault| format!("{path}: {fault}"))
-        .collect()
 }
 
 /// Asks axe-core what is wrong with the page as it is now.
@@ -189,6 +196,52 @@ async fn a_list_with_every_column_open_details_and_news_is_accessible_and_fits()
     keep("columns-open-wide", &browser.picture().await);
 
     assert_eq!(faults, Vec::<String>::new());
+}
+
+#[actix_web::test]
+async fn forms_with_a_mistake_and_what_became_of_jobs_are_accessible_and_fit() {
+    let site = Site::seeded().await;
+    let browser = Browser::open(site.address).await;
+    browser.never_refresh().await;
+    site.database
+        .execute("INSERT INTO pgqueue_jobs (kind, payload) VALUES ('job', '{\"a\": 1}')");
+    let job = site.database.number("SELECT max(id) FROM pgqueue_jobs");
+
+    browser.go(&format!("/jobs/{job}/edit")).await;
+    browser
+        .run("document.getElementById('payload').value = '{\"a\": '")
+        .await;
+    browser.click("button", "Save").await;
+    browser.wait_for("#payload-mistake", "not JSON").await;
+    assert_eq!(browser.all("#payload:focus").await.len(), 1);
+    assert_eq!(look_here(&browser, "edit-mistake").await, [""; 0]);
+
+    browser
+        .go("/bulk/preview?action=purge&filter=state:dead")
+        .await;
+    browser.click("#typed", "").await;
+    browser.press(&["7"]).await;
+    browser.click("form button.danger", "Purge").await;
+    browser.wait_for("#typed-mistake", "was typed").await;
+    assert_eq!(look_here(&browser, "purge-mistake").await, [""; 0]);
+
+    browser
+        .go("/bulk/preview?action=requeue&filter=state:dead")
+        .await;
+    browser.click("label", "only; then wait").await;
+    browser.click("form button.primary", "Requeue").await;
+    wait_until("the canary waits", async || {
+        site.database
+            .number("SELECT count(*) FROM pgqueue_bulk_operations WHERE state = 'paused'")
+            > 0
+    })
+    .await;
+    let id = site
+        .database
+        .number("SELECT max(id) FROM pgqueue_bulk_operations");
+    browser.go(&format!("/bulk/{id}")).await;
+    browser.wait_for("#became", "10 pending").await;
+    assert_eq!(look_here(&browser, "became").await, [""; 0]);
 }
 
 #[actix_web::test]

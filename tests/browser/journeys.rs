@@ -318,3 +318,21 @@ async fn keys_lead_through_the_site() {
         Value::Null
     );
 }
+
+#[actix_web::test]
+async fn the_key_for_searching_selects_the_old_filter_so_that_typing_replaces_it() {
+    let site = Site::seeded().await;
+    let browser = Browser::open(site.address).await;
+    let job = site.database.number("SELECT min(id) FROM pgqueue_jobs");
+    browser.go("/jobs?q=state:dead").await;
+
+    let digits = job.to_string();
+    let typed: Vec<String> = digits.chars().map(String::from).collect();
+    browser.press(&["/"]).await;
+    browser
+        .press(&typed.iter().map(String::as_str).collect::<Vec<_>>())
+        .await;
+    browser.press(&[key::ENTER]).await;
+
+    browser.wait_for("h1", &digits).await;
+}

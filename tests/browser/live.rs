@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use actix_web::{App, HttpServer, rt};
-use pgqueue_dashboard::Dashboard;
+use local_postgres::{LocalPostgres, Shutdown};
+use pgqueue_dashboard::{Dashboard, DashboardBuilder};
 use pgqueue_suite::site::Site;
 use pgqueue_suite::{TestDatabase, wait_until};
 
+use crate::audit::keep;
 use crate::browser::Browser;
 
 const ENQUEUE: &str =
@@ -135,6 +137,40 @@ async fn a_page_that_nobody_sees_asks_for_nothing_and_catches_up_when_it_is_seen
     );
     browser.restore().await;
     browser.wait_for("main", "newcomers").await;
+}
+
+/// How the banner stands in the window: whether all of it is seen, wherever the page was scrolled to.
+const IN_VIEW: &str = "const banner = document.getElementById('stale').getBoundingClientRect(); \
+    return banner.height > 0 && banner.top >= 0 && banner.bottom <= innerHeight;";
+
+#[actix_web::test]
+async fn an_open_page_says_in_view_that_the_database_does_not_answer_until_it_does() {
+    let server = LocalPostgres::start().unwrap();
+    let database = TestDatabase::migrated_on(&server);
+    let site = Site::of(database, DashboardBuilder::insecure_open_to_everybody).await;
+    let browser = Browser::open(site.address).await;
+    browser.resize(1280, 300).await;
+    browser.go("/").await;
+    browser.wait_for("#live", "live").await;
+    assert!(browser.text("#stale").await.is_empty());
+    browser.run("scrollTo(0, 9999)").await;
+
+    server.stop(Shutdown::Fast).unwrap();
+
+    let why = "The database does not answer.";
+    browser.wait_for("#stale", why).await;
+    let said = browser.text("#stale").await;
+    assert!(
+        said.starts_with("Not up to date: shown as of ") && said.contains(" s ago. "),
+        "{said}"
+    );
+    assert_eq!(browser.run(IN_VIEW).await, true);
+    keep("outage", &browser.picture().await);
+
+    server.start_again().unwrap();
+
+    browser.wait_for("#live", "live").await;
+    assert!(browser.text("#stale").await.is_empty());
 }
 
 #[actix_web::test]

@@ -118,8 +118,24 @@ async fn a_purge_asks_for_the_number_and_can_be_undone() {
     let before = site.database.count(JobState::Dead);
     assert!(before > 100);
 
-    let refused = order(&site, "purge", "state:dead", &[("typed", "1")]).await;
+    let more = [("typed", "1"), ("reason", "old"), ("rate", "77")];
+    let refused = order(&site, "purge", "state:dead", &more).await;
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    for kept in [
+        "id=\"typed\" name=\"typed\" required autocomplete=\"off\" inputmode=\"numeric\" value=\"1\" aria-invalid=\"true\"",
+        "id=\"typed-mistake\" role=\"alert\"",
+        "value=\"old\"",
+        "value=\"77\"",
+        &format!("Type {before} to confirm"),
+    ] {
+        assert!(refused.text.contains(kept), "{kept}: {}", refused.text);
+    }
+    let again = fields(&refused);
+    assert!(again.contains(&("expected".to_owned(), before.to_string())));
+    let more = [("typed", &*before.to_string()), ("rate", "200000")];
+    let refused = order(&site, "purge", "state:dead", &more).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(refused.text.contains("id=\"rate-mistake\""));
     assert_eq!(site.database.count(JobState::Dead), before);
     let started = order(
         &site,
@@ -167,6 +183,63 @@ async fn another_dashboard_goes_on_with_an_operation_whose_dashboard_has_gone() 
         site.database
             .number("SELECT done FROM pgqueue_bulk_operations WHERE actor = 'gone'")
     );
+}
+
+#[actix_web::test]
+async fn an_operation_tells_what_became_of_its_jobs_while_its_canary_waits_and_when_it_is_over() {
+    let site = Site::empty().await;
+    site.database.execute(
+        "INSERT INTO pgqueue_jobs (kind, payload, state, attempt, finished_at, cause, errors) \
+         SELECT 'job', '{}', 'dead', 4, now() - interval '1 s', 77, '[{\"message\": \"no such host\"}]' FROM generate_series(1, 112)",
+    );
+    let started = order(&site, "requeue", "state:dead+cause:77", &[("canary", "1")]).await;
+    let path = started.location().to_owned();
+    finished(&site, &path, "paused").await;
+    let ids = site
+        .database
+        .texts("SELECT id::text FROM pgqueue_trash ORDER BY id");
+    assert_eq!(ids.len(), 10);
+
+    let end = |state: &str, job: &str| {
+        site.database.execute(&format!(
+            "UPDATE pgqueue_jobs SET state = '{state}', finished_at = now() WHERE id = {job}"
+        ));
+    };
+    end("completed", &ids[0]);
+    end("completed", &ids[1]);
+    end("dead", &ids[2]);
+    site.database
+        .execute(&format!("DELETE FROM pgqueue_jobs WHERE id = {}", ids[3]));
+    let page = site.get(&path).await.text;
+    let (_, became) = page.split_once("id=\"became\">").unwrap();
+    let (became, _) = became.split_once("</p>").unwrap();
+    for said in [
+        "Of the 10: ",
+        &format!(
+            "<a href=\"/jobs?q=id%3A{}%2C{}\">2 completed</a>, ",
+            ids[0], ids[1]
+        ),
+        &format!("<a href=\"/jobs?q=id%3A{}\">1 dead again</a>, ", ids[2]),
+        "6 pending</a>",
+        "1 gone",
+    ] {
+        assert!(became.contains(said), "{said}: {became}");
+    }
+    assert!(page.contains("77: no such host"), "{page}");
+    assert!(!page.contains("No longer matched"));
+
+    // One that was counted goes its own way before its turn comes.
+    site.database.execute(&format!(
+        "DELETE FROM pgqueue_jobs WHERE id = (SELECT max(id) FROM pgqueue_jobs WHERE state = 'dead' AND id <> {})", ids[2]
+    ));
+    assert_eq!(
+        site.post(&format!("{path}/resume"), &[]).await.status,
+        StatusCode::SEE_OTHER
+    );
+    finished(&site, &path, "finished").await;
+    let page = site.get(&path).await.text;
+    assert!(page.contains("<dt>No longer matched</dt><dd>1: "), "{page}");
+    assert!(page.contains("(the first 100 are listed)"), "{page}");
 }
 
 #[actix_web::test]

@@ -325,6 +325,79 @@ async fn an_edit_keeps_every_digit_and_tells_what_was_before() {
 }
 
 #[actix_web::test]
+async fn an_edit_with_a_mistake_comes_back_as_it_was_typed() {
+    let site = Site::empty().await;
+    let id = dead(&site);
+    let path = format!("/jobs/{id}/edit");
+    let page = site.get(&path).await.text;
+    assert!(!page.contains("aria-invalid") && !page.contains("role=\"alert\""));
+    let (version, run_at) = (value(&page, "version"), value(&page, "run_at_was"));
+    let typed = [
+        ("version", version.as_str()),
+        ("payload", "{\"order\": 8}"),
+        ("queue", "post"),
+        ("priority", "3"),
+        ("run_at", "2031-02-03T04:05:06"),
+        ("run_at_was", &run_at),
+        ("max_retries", "11"),
+        ("reason", "a \"typo\""),
+    ];
+
+    for (field, wrong, says) in [
+        ("payload", "{\"order\": ", "the payload is not JSON"),
+        ("payload", "[1e99999999]", "PostgreSQL refuses the payload"),
+        ("queue", "", "queue of the job is empty"),
+        ("priority", "10", "priority"),
+        ("priority", "99999", "0 to 9"),
+        ("run_at", "soon", "write it as 2026-11-24T16:30"),
+        ("max_retries", "many", "no whole number"),
+    ] {
+        let sent = typed.map(|(name, text)| (name, if name == field { wrong } else { text }));
+        let refused = site.post(&path, &sent).await;
+
+        let text = refused.text.replace("&#34;", "\"");
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{text}");
+        let (_, marked) = text.split_once(" aria-invalid=\"true\"").unwrap();
+        let marks = format!(" aria-describedby=\"{field}-mistake\"");
+        assert!(marked.starts_with(&marks), "{field} {wrong:?}: {text}");
+        let alert = format!("id=\"{field}-mistake\" role=\"alert\">");
+        let (_, alert) = text.split_once(&alert).unwrap();
+        let (alert, _) = alert.split_once("</p>").unwrap();
+        assert!(alert.contains(says), "{alert}");
+        for (name, kept) in sent {
+            let input = format!("name=\"{name}\"");
+            let shown = format!("value=\"{kept}\"");
+            let has = |tag: &str| tag.contains(&input) && tag.contains(&shown);
+            let found = text.split('<').any(has) || text.contains(&format!(">\n{kept}</textarea>"));
+            assert!(found, "{name} is not {kept:?}: {text}");
+        }
+        assert!(!text.contains("value=\"1\" checked"), "it was not ticked");
+    }
+
+    assert_eq!(
+        site.database.number("SELECT count(*) FROM pgqueue_audit"),
+        0
+    );
+    let saved = site.post(&path, &typed).await;
+    assert_eq!(saved.status, StatusCode::SEE_OTHER, "{}", saved.text);
+}
+
+#[actix_web::test]
+async fn a_bare_number_in_the_filter_opens_that_job() {
+    let site = Site::empty().await;
+    let id = dead(&site);
+
+    let opened = site.get(&format!("/jobs?q=+{id}+")).await;
+    assert_eq!(opened.status, StatusCode::SEE_OTHER);
+    assert_eq!(opened.location(), format!("/jobs/{id}"));
+    for other in ["-1", "1172.5", "1+2", "99999999999999999999", "1172x"] {
+        let page = site.get(&format!("/jobs?q={other}")).await;
+        assert_eq!(page.status, StatusCode::OK, "{other}");
+        assert!(page.text.contains("id=\"mistake\""), "{other}");
+    }
+}
+
+#[actix_web::test]
 async fn secrets_are_hidden_until_somebody_reveals_them_which_is_audited() {
     let site = Site::of(TestDatabase::migrated(), |builder| {
         builder.insecure_open_to_everybody().redact(["pin"])

@@ -97,6 +97,8 @@ fn cases() -> Vec<Case> {
         ),
         case("clone", Host, "300001, NULL, NULL", 1, 100),
         case("reveal", Host, "300001, NULL, NULL", 1, 50),
+        // Its jobs are all of one state. It looks up 20, and would 1,000.
+        case("became", Host, "7, 1000", 1, 150),
         case("undo_requeue", Host, "7, 500", 1, 1_500),
         case("undo_purge", Host, "8, 500", 1, 1_500),
         // Counts up to 10,000 jobs of each of two states, and of the third by index alone.

@@ -41,6 +41,7 @@ macro_rules! says_who {
 }
 
 mod audit;
+mod became;
 mod bulk;
 mod control;
 mod cursor;
@@ -58,6 +59,7 @@ mod walk;
 mod why;
 
 pub use audit::{AuditEntry, AuditFilter, AuditPage, audit, audit_async};
+pub use became::{Became, became_async};
 pub use bulk::{Action, cancel, purge, requeue, run_now};
 pub use control::{Control, control_async};
 pub use cursor::Cursor;

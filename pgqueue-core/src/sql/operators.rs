@@ -224,6 +224,11 @@ statement! {
 }
 
 statement! {
+    /// Tells in which states the first jobs of an operation are. Relies on primary keys.
+    ReadBecame, "became.sql", planned_each_time, (operation: i64 => BigInt, limit: i64 => BigInt) -> (Nullable<Text>, BigInt, Array<BigInt>)
+}
+
+statement! {
     /// Puts purged jobs back. Relies on the primary key of `pgqueue_trash`.
     UndoPurge, "undo_purge.sql", planned_each_time, (operation: i64 => BigInt, limit: i64 => BigInt) -> (BigInt, BigInt)
 }

@@ -154,9 +154,47 @@ struct PreviewPage {
     preview: Preview,
     cutoff: String,
     sample: Vec<Summary>,
+    /// What was typed before.
+    sent: Order,
+    mistake: Option<Problem>,
 }
 
 impl PreviewPage {
+    /// Reads what would be, and shows it with what was typed before.
+    async fn read(
+        visit: &Visit,
+        verb: Verb,
+        filter: String,
+        sent: Order,
+        mistake: Option<Problem>,
+    ) -> Result<Self, Problem> {
+        let terms = terms(visit, &filter)?;
+        let (preview, sample) = look_ahead(visit, verb, &terms).await?;
+        Ok(Self {
+            frame: visit.frame(Section::Bulk, format!("{}: preview", verb.word())),
+            verb,
+            filter,
+            cutoff: preview.cutoff.to_rfc3339_opts(SecondsFormat::Micros, true),
+            preview,
+            sample,
+            sent,
+            mistake,
+        })
+    }
+
+    fn mistake_in(&self, field: &str) -> Option<&str> {
+        // The number may have come down meanwhile to what need not be typed.
+        let has_field = |name| name != "typed" || self.must_type();
+        let at = |mistake: &Problem| {
+            mistake
+                .field
+                .filter(|name| has_field(*name))
+                .unwrap_or("form")
+        };
+        let mistake = self.mistake.as_ref().filter(|mistake| at(mistake) == field);
+        mistake.map(|mistake| mistake.detail.as_str())
+    }
+
     fn may(&self) -> bool {
         self.frame.may.contains(self.verb.needs())
     }
@@ -181,17 +219,8 @@ pub(crate) async fn preview(
     asked: web::Query<Asked>,
 ) -> Result<HttpResponse, Problem> {
     let verb = Verb::parse(&asked.action)?;
-    let filter = asked.text();
-    let terms = terms(&visit, &filter)?;
-    let (preview, sample) = look_ahead(&visit, verb, &terms).await?;
-    visit.page(&PreviewPage {
-        frame: visit.frame(Section::Bulk, format!("{}: preview", verb.word())),
-        verb,
-        filter,
-        cutoff: preview.cutoff.to_rfc3339_opts(SecondsFormat::Micros, true),
-        preview,
-        sample,
-    })
+    let page = PreviewPage::read(&visit, verb, asked.text(), Order::default(), None);
+    visit.page(&page.await?)
 }
 
 /// Reads what an action on all that match would do, with some of the jobs.
@@ -214,7 +243,7 @@ pub(crate) async fn look_ahead(
 }
 
 /// The form of a preview.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(crate) struct Order {
     filter: String,
     cutoff: DateTime<Utc>,
@@ -227,6 +256,37 @@ pub(crate) struct Order {
     canary: Option<String>,
     #[serde(default)]
     typed: String,
+}
+
+impl Order {
+    /// Reads the rate, if there is one.
+    fn rate(&self) -> Result<Option<i32>, Problem> {
+        let text = self.rate.trim();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let rate = text
+            .parse()
+            .ok()
+            .filter(|rate| (1..=100_000).contains(rate));
+        rate.map(Some).ok_or_else(|| {
+            let detail =
+                format!("the rate is {text:?}: write 1 to 100000 jobs a second, or nothing");
+            Problem::invalid(detail, "change the rate").of_field("rate")
+        })
+    }
+
+    /// Checks that the number of a large purge was typed: as the page writes it, in groups, or plain.
+    fn check_number(&self, verb: Verb) -> Result<(), Problem> {
+        let digits = self.typed.chars().filter(|c| !c.is_whitespace());
+        let is_asked = verb == Verb::Purge && self.expected > TYPED_ABOVE;
+        if !is_asked || digits.collect::<String>() == self.expected.to_string() {
+            return Ok(());
+        }
+        let (typed, expected) = (&self.typed, self.expected);
+        let detail = format!("{typed:?} was typed, and {expected} jobs would have been purged");
+        Err(Problem::invalid(detail, "type the number to confirm").of_field("typed"))
+    }
 }
 
 /// `POST /bulk/requeue`
@@ -256,32 +316,23 @@ pub(crate) async fn purge(visit: Visit, order: web::Form<Order>) -> Result<HttpR
 }
 
 async fn start(visit: &Visit, verb: Verb, order: Order) -> Result<HttpResponse, Problem> {
-    // As the page writes it, in groups, or plain.
-    let digits = order.typed.chars().filter(|c| !c.is_whitespace());
-    if verb == Verb::Purge
-        && order.expected > TYPED_ABOVE
-        && digits.collect::<String>() != order.expected.to_string()
-    {
-        return Err(Problem::invalid(
-            format!(
-                "{:?} was typed, and {} jobs would be purged",
-                order.typed, order.expected
-            ),
-            format!(
-                "go back, and type {} into the field to confirm",
-                order.expected
-            ),
-        ));
+    match start_as(visit, verb, &order).await {
+        Err(mistake) if mistake.field.is_some() => {
+            let filter = order.filter.clone();
+            let page = PreviewPage::read(visit, verb, filter, order, Some(mistake)).await?;
+            visit.refuse(&page)
+        }
+        Err(problem) => Err(problem),
+        Ok(id) => Ok(visit.go(
+            &format!("/bulk/{id}"),
+            "Started. It goes on by itself if you leave this page.",
+        )),
     }
-    let rate = match order.rate.trim() {
-        "" => None,
-        text => Some(text.parse().map_err(|_| {
-            Problem::invalid(
-                format!("the rate {text:?} is no number"),
-                "write jobs a second, 1 to 100000, or nothing",
-            )
-        })?),
-    };
+}
+
+async fn start_as(visit: &Visit, verb: Verb, order: &Order) -> Result<i64, Problem> {
+    order.check_number(verb)?;
+    let rate = order.rate()?;
     let cutoff = order.cutoff.min(Utc::now());
     let jobs = Count {
         at_least: order.expected.max(0),
@@ -290,11 +341,7 @@ async fn start(visit: &Visit, verb: Verb, order: Order) -> Result<HttpResponse, 
     let canary = order.canary.is_some().then_some(CANARY);
     let plan = Plan::since(cutoff, jobs).rate(rate).canary(canary);
     let action = verb.action(terms(visit, &order.filter)?.filter(cutoff));
-    let id = begin(visit, action, plan, Some(&order.reason)).await?;
-    Ok(visit.go(
-        &format!("/bulk/{id}"),
-        "Started. It goes on by itself if you leave this page.",
-    ))
+    begin(visit, action, plan, Some(&order.reason)).await
 }
 
 /// Starts an operation in the visitor's name, for this reason, and gives its id.

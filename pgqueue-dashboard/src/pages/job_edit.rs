@@ -1,5 +1,7 @@
-//! Editing a job: what was changed by somebody else meanwhile is never overwritten.
+//! Editing a job: what was changed by somebody else meanwhile is never overwritten, and what was typed with a mistake in it
+//! comes back with the form.
 
+use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use askama::Template;
 use chrono::{DateTime, NaiveDateTime, TimeZone as _, Utc};
@@ -24,16 +26,38 @@ const LOCAL: [&str; 2] = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M"];
 struct EditPage {
     frame: Frame,
     job: Record,
-    /// None where the payload may not be seen, or has what is hidden: then it is not for this form.
-    payload: Option<String>,
-    run_at: String,
+    form: Form,
+    mistake: Option<Problem>,
     zone: String,
+}
+
+impl EditPage {
+    fn new(visit: &Visit, job: Record, form: Form, mistake: Option<Problem>) -> Self {
+        let frame = visit.frame(Section::Jobs, format!("Edit job {}", job.id));
+        let zone = job.run_at.with_timezone(&frame.zone());
+        Self {
+            zone: zone.format("UTC%:z").to_string(),
+            frame,
+            job,
+            form,
+            mistake,
+        }
+    }
+
+    /// What is wrong with a field. What names none was found by the parser or by PostgreSQL, in the payload if that was sent.
+    fn mistake_in(&self, field: &str) -> Option<&str> {
+        let unnamed = self.form.payload.as_ref().map_or("form", |_| "payload");
+        let mistake = self.mistake.as_ref();
+        let found = mistake.filter(|mistake| mistake.field.unwrap_or(unnamed) == field);
+        found.map(|mistake| mistake.detail.as_str())
+    }
 }
 
 /// `GET /jobs/{id}/edit`
 pub(crate) async fn show(visit: Visit, id: web::Path<i64>) -> Result<HttpResponse, Problem> {
-    let hides = jobs::redaction(&visit).clone();
-    render(&visit, *id, &hides).await
+    let job = editable(&visit, *id).await?;
+    let form = Form::of(&visit, &job, jobs::redaction(&visit));
+    visit.page(&EditPage::new(&visit, job, form, None))
 }
 
 /// `POST /jobs/{id}/edit/reveal`: the form with a payload that has what is hidden; the audit knows who saw it.
@@ -46,37 +70,30 @@ pub(crate) async fn reveal(visit: Visit, id: web::Path<i64>) -> Result<HttpRespo
         ));
     }
     job::look(&visit, id, None).await?;
-    render(&visit, id, &Redaction::nothing()).await
+    let job = editable(&visit, id).await?;
+    let form = Form::of(&visit, &job, &Redaction::nothing());
+    visit.page(&EditPage::new(&visit, job, form, None))
 }
 
-async fn render(visit: &Visit, id: i64, hides: &Redaction) -> Result<HttpResponse, Problem> {
+async fn editable(visit: &Visit, id: i64) -> Result<Record, Problem> {
     let job = job::read(visit, id).await?;
-    if !matches!(job.state, JobState::Pending | JobState::Dead) {
-        return Err(Problem::conflict(
-            format!(
-                "job {id} is {}: only pending and dead jobs are edited",
-                job.state
-            ),
-            "clone it, and edit the clone",
-        ));
+    if matches!(job.state, JobState::Pending | JobState::Dead) {
+        return Ok(job);
     }
-    let frame = visit.frame(Section::Jobs, format!("Edit job {id}"));
-    let shown = hides.pretty(&job.payload, usize::MAX);
-    let payload = (frame.may_see_payloads() && shown.hidden == 0).then_some(shown.text);
-    let local = job.run_at.with_timezone(&frame.zone());
-    visit.page(&EditPage {
-        payload,
-        run_at: local.format("%Y-%m-%dT%H:%M:%S").to_string(),
-        zone: local.format("UTC%:z").to_string(),
-        job,
-        frame,
-    })
+    Err(Problem::conflict(
+        format!(
+            "job {id} is {}: only pending and dead jobs are edited",
+            job.state
+        ),
+        "clone it, and edit the clone",
+    ))
 }
 
-/// The form of the page.
+/// The fields of the page: as the job is, or as they were sent.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Form {
     version: String,
+    /// None where the payload may not be seen, or has what is hidden: then it is not for this form.
     payload: Option<String>,
     queue: String,
     priority: String,
@@ -94,9 +111,15 @@ pub(crate) async fn save(
     id: web::Path<i64>,
     form: web::Form<Form>,
 ) -> Result<HttpResponse, Problem> {
-    let id = id.into_inner();
-    write(&visit, id, form.edit(&visit, id)?).await?;
-    Ok(visit.go(&format!("/jobs/{id}"), "Saved."))
+    let (id, form) = (id.into_inner(), form.into_inner());
+    match form.save(&visit, id).await {
+        Ok(()) => Ok(visit.go(&format!("/jobs/{id}"), "Saved.")),
+        Err(mistake) if mistake.status == StatusCode::UNPROCESSABLE_ENTITY => {
+            let job = editable(&visit, id).await?;
+            visit.refuse(&EditPage::new(&visit, job, form, Some(mistake)))
+        }
+        Err(problem) => Err(problem),
+    }
 }
 
 /// Begins an edit in the visitor's name, for this reason.
@@ -138,16 +161,34 @@ pub(crate) async fn write(visit: &Visit, id: i64, edit: Edit) -> Result<(), Prob
 }
 
 impl Form {
+    fn of(visit: &Visit, job: &Record, hides: &Redaction) -> Self {
+        let frame = visit.frame(Section::Jobs, "");
+        let shown = hides.pretty(&job.payload, usize::MAX);
+        let run_at = job.run_at.with_timezone(&frame.zone());
+        let run_at = run_at.format("%Y-%m-%dT%H:%M:%S").to_string();
+        Self {
+            version: job.version.clone(),
+            payload: (frame.may_see_payloads() && shown.hidden == 0).then_some(shown.text),
+            queue: job.queue.clone(),
+            priority: job.priority.to_string(),
+            run_at_was: run_at.clone(),
+            run_at,
+            max_retries: job.max_retries.to_string(),
+            requeue: job.state.is_terminal().then(|| "1".to_owned()),
+            reason: None,
+        }
+    }
+
+    async fn save(&self, visit: &Visit, id: i64) -> Result<(), Problem> {
+        write(visit, id, self.edit(visit, id)?).await
+    }
+
     fn edit(&self, visit: &Visit, id: i64) -> Result<Edit, Problem> {
-        let number = |name: &str, text: &str| {
-            let advice = format!("write {name} as a whole number");
-            text.trim()
-                .parse::<i32>()
-                .map_err(|_| Problem::invalid(format!("{name} is no number"), advice))
-        };
         let priority = number("priority", &self.priority)?;
-        let priority = i16::try_from(priority)
-            .map_err(|_| Problem::invalid("the priority is out of bounds", "write 0 to 9"))?;
+        let priority = i16::try_from(priority).map_err(|_| {
+            Problem::invalid("the priority is out of bounds: 0 to 9", "write 0 to 9")
+                .of_field("priority")
+        })?;
         let mut edit = begin(visit, id, &self.version, self.reason.as_deref())
             .queue(self.queue.trim())
             .priority(priority)
@@ -165,6 +206,14 @@ impl Form {
     }
 }
 
+/// Reads the number of a field.
+fn number(field: &'static str, text: &str) -> Result<i32, Problem> {
+    text.trim().parse().map_err(|_| {
+        let advice = format!("write {field} as a whole number");
+        Problem::invalid(format!("{field} is no whole number"), advice).of_field(field)
+    })
+}
+
 /// Reads a time in the visitor's zone.
 fn local_time(visit: &Visit, text: &str) -> Result<DateTime<Utc>, Problem> {
     let zone = visit.frame(Section::Jobs, "").zone();
@@ -172,7 +221,8 @@ fn local_time(visit: &Visit, text: &str) -> Result<DateTime<Utc>, Problem> {
         .iter()
         .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok());
     let local = parsed.and_then(|time| zone.from_local_datetime(&time).single());
-    local
-        .map(|time| time.with_timezone(&Utc))
-        .ok_or_else(|| Problem::invalid("the time is not one", "write it as 2026-11-24T16:30"))
+    local.map(|time| time.with_timezone(&Utc)).ok_or_else(|| {
+        let detail = "that is no time: write it as 2026-11-24T16:30";
+        Problem::invalid(detail, "change the time").of_field("run_at")
+    })
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, web};
 use askama::Template;
 use chrono::Utc;
@@ -38,6 +39,13 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
+    /// The job that a bare number in the filter means.
+    fn job(&self) -> Option<i64> {
+        let text = self.q.trim();
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|_| is_number)
+    }
+
     fn size(&self) -> u16 {
         let size = self.size.as_deref().and_then(|size| size.parse().ok());
         size.filter(|size| SIZES.contains(size)).unwrap_or(50)
@@ -135,6 +143,11 @@ impl Jobs {
 
 /// `GET /jobs`
 pub(crate) async fn show(visit: Visit, asked: web::Query<Asked>) -> Result<HttpResponse, Problem> {
+    if let Some(id) = asked.job() {
+        let job = format!("{}/jobs/{id}", visit.base);
+        let mut response = HttpResponse::SeeOther();
+        return Ok(response.insert_header((LOCATION, job)).finish());
+    }
     let frame = visit.frame(Section::Jobs, "Jobs");
     let snapshot = visit.dashboard.inner.live.snapshot().await?;
     let kinds = visit

@@ -3,12 +3,14 @@
 use actix_web::{HttpResponse, web};
 use askama::Template;
 use futures_util::FutureExt as _;
-use pgqueue_core::admin::{self, Control, Operation};
+use pgqueue_core::JobState;
+use pgqueue_core::admin::{self, Became, Control, Operation};
 use serde::Deserialize;
 
 use super::bulk::Verb;
 use crate::access::Permissions;
 use crate::frame::{Frame, Section};
+use crate::link;
 use crate::problem::Problem;
 use crate::visit::Visit;
 
@@ -53,9 +55,31 @@ struct Show {
     frame: Frame,
     operation: Operation,
     conditions: Vec<(String, String)>,
+    /// What became of its jobs; empty for what is no requeue, and when that is not known any more.
+    became: Result<Vec<Became>, Problem>,
 }
 
 impl Show {
+    /// Says what became of jobs, in which number, and where up to 100 of them are listed.
+    fn fates(became: &[Became]) -> Vec<Fate> {
+        became.iter().map(Fate::of).collect()
+    }
+
+    /// How many jobs these are of.
+    fn looked_up(became: &[Became]) -> i64 {
+        became.iter().map(|fate| fate.jobs).sum()
+    }
+
+    /// How many jobs were counted before, and did not match any more when their turn came.
+    fn escaped(&self) -> i64 {
+        let is_over = matches!(self.operation.state.as_str(), "finished" | "undone");
+        if is_over && self.operation.expected_exactly {
+            (self.operation.expected - self.moved()).max(0)
+        } else {
+            0
+        }
+    }
+
     fn verb(&self) -> &'static str {
         Verb::parse(&self.operation.verb).map_or("?", Verb::word)
     }
@@ -88,24 +112,73 @@ impl Show {
     }
 }
 
+/// What became of some jobs.
+struct Fate {
+    jobs: i64,
+    word: &'static str,
+    path: Option<String>,
+}
+
+impl Fate {
+    fn of(became: &Became) -> Self {
+        let ids: Vec<String> = became.ids.iter().map(i64::to_string).collect();
+        let list = format!("id:{}", ids.join(","));
+        Self {
+            jobs: became.jobs,
+            word: match became.state {
+                None => "gone",
+                Some(JobState::Dead) => "dead again",
+                Some(state) => state.name(),
+            },
+            path: became.state.map(|_| link::with("/jobs", &[("q", &list)])),
+        }
+    }
+
+    /// How many of them the list has.
+    fn listed(&self) -> i64 {
+        self.jobs.min(100)
+    }
+}
+
 /// `GET /bulk/{id}`
 pub(crate) async fn show(visit: Visit, id: web::Path<i64>) -> Result<HttpResponse, Problem> {
     let operation = found(&visit, *id).await?;
-    let conditions = operation
-        .filter
-        .as_object()
-        .map(|filter| {
-            filter
-                .iter()
-                .map(|(name, value)| (name.clone(), written(value)))
-                .collect()
-        })
-        .unwrap_or_default();
+    let became = match operation.verb.as_str() {
+        "requeue" => became(&visit, operation.id).await,
+        _ => Ok(Vec::new()),
+    };
     visit.page(&Show {
         frame: visit.frame(Section::Bulk, format!("Operation {id}")),
+        conditions: conditions(&visit, &operation).await,
         operation,
-        conditions,
+        became,
     })
+}
+
+async fn became(visit: &Visit, id: i64) -> Result<Vec<Became>, Problem> {
+    let database = visit.database();
+    database
+        .read(move |conn| admin::became_async(conn, id).boxed())
+        .await
+}
+
+/// Lists what the jobs had to be; a cause with its message where that is known.
+async fn conditions(visit: &Visit, operation: &Operation) -> Vec<(String, String)> {
+    let Some(filter) = operation.filter.as_object() else {
+        return Vec::new();
+    };
+    let mut conditions: Vec<_> = filter
+        .iter()
+        .map(|(name, value)| (name.clone(), written(value)))
+        .collect();
+    let cause = filter.get("cause").and_then(serde_json::Value::as_i64);
+    if let (Some(cause), Ok(causes)) = (cause, visit.dashboard.inner.live.causes().await)
+        && let Some(known) = causes.all.iter().find(|known| known.cause == cause)
+        && let Some((_, shown)) = conditions.iter_mut().find(|(name, _)| name == "cause")
+    {
+        *shown = format!("{shown}: {}", known.pattern);
+    }
+    conditions
 }
 
 /// Writes a value of a filter for people.
