@@ -6,7 +6,7 @@
 
 use local_postgres::LocalPostgres;
 use pgqueue_suite::bench::options::Options;
-use pgqueue_suite::bench::report::{self, Row, a_second, note};
+use pgqueue_suite::bench::report::{self, Row, a_second, compare};
 use pgqueue_suite::bench::{load, server, work};
 
 /// Completed and future jobs for each one that is due.
@@ -19,16 +19,14 @@ async fn main() -> anyhow::Result<()> {
     let server = server()?;
     let mut row = Row::new("drain of a big table", "jobs/s");
     row.target = Some(0.9);
-    for round in 1..=options.rounds {
-        row.ours.push(drain(&server, options.jobs, true).await?);
-        row.yardstick
-            .push(drain(&server, options.jobs, false).await?);
-        note(&format!(
-            "round {round}: {:.0} jobs/s, {:.0} in an empty table",
-            row.ours[round - 1],
-            row.yardstick[round - 1]
-        ));
-    }
+    let of = async |is_big| drain(&server, options.jobs, is_big).await;
+    let row = compare(
+        row,
+        options.rounds,
+        async || of(true).await,
+        async || of(false).await,
+    )
+    .await?;
     let title = format!(
         "PostgreSQL {}, {} jobs, default settings; yardstick: the same in an empty table",
         server.version(),

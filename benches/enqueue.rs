@@ -12,7 +12,7 @@ use futures_util::future::try_join_all;
 use local_postgres::LocalPostgres;
 use pgqueue_core::NewJob;
 use pgqueue_suite::bench::options::Options;
-use pgqueue_suite::bench::report::{self, Row, a_second, note};
+use pgqueue_suite::bench::report::{self, Row, a_second, compare};
 use pgqueue_suite::bench::{bare, load, server};
 use serde_json::{Value, json};
 
@@ -76,18 +76,9 @@ async fn main() -> anyhow::Result<()> {
             Way::Bulk => options.jobs,
             Way::Single(_) | Way::Sync => (options.jobs / SINGLE_PART).max(8),
         };
-        for round in 1..=options.rounds {
-            row.ours.push(ours(&server, scenario.way, jobs).await?);
-            row.yardstick
-                .push(theirs(&server, scenario.way, jobs).await?);
-            note(&format!(
-                "{}, round {round}: {:.0} jobs/s, bare {:.0}",
-                scenario.name,
-                row.ours[round - 1],
-                row.yardstick[round - 1]
-            ));
-        }
-        rows.push(row);
+        let ours = async || ours(&server, scenario.way, jobs).await;
+        let theirs = async || theirs(&server, scenario.way, jobs).await;
+        rows.push(compare(row, options.rounds, ours, theirs).await?);
     }
     let title = format!(
         "PostgreSQL {}, {} jobs in bulk, a {SINGLE_PART}th of them one by one, {} rounds; yardstick: bare INSERT … RETURNING id",

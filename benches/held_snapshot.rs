@@ -8,7 +8,7 @@ use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use local_postgres::LocalPostgres;
 use pgqueue_suite::bench::options::Options;
-use pgqueue_suite::bench::report::{self, Row, a_second, note};
+use pgqueue_suite::bench::report::{self, Row, a_second, compare};
 use pgqueue_suite::bench::{load, server, work};
 
 #[tokio::main]
@@ -17,16 +17,14 @@ async fn main() -> anyhow::Result<()> {
     let server = server()?;
     let mut row = Row::new("drain under a held snapshot", "jobs/s");
     row.target = Some(0.6);
-    for round in 1..=options.rounds {
-        row.ours.push(drain(&server, options.jobs, true).await?);
-        row.yardstick
-            .push(drain(&server, options.jobs, false).await?);
-        note(&format!(
-            "round {round}: {:.0} jobs/s, {:.0} without a snapshot",
-            row.ours[round - 1],
-            row.yardstick[round - 1]
-        ));
-    }
+    let of = async |is_held| drain(&server, options.jobs, is_held).await;
+    let row = compare(
+        row,
+        options.rounds,
+        async || of(true).await,
+        async || of(false).await,
+    )
+    .await?;
     let title = format!(
         "PostgreSQL {}, {} jobs, default settings; yardstick: the same without a held snapshot",
         server.version(),

@@ -76,6 +76,31 @@ impl Row {
     }
 }
 
+/// Measures a scenario and its yardstick in turns.
+///
+/// # Errors
+/// The first of either.
+pub async fn compare(
+    mut row: Row,
+    rounds: usize,
+    ours: impl AsyncFn() -> anyhow::Result<f64>,
+    yardstick: impl AsyncFn() -> anyhow::Result<f64>,
+) -> anyhow::Result<Row> {
+    for round in 1..=rounds {
+        let (ours, yardstick) = (ours().await?, yardstick().await?);
+        note(&format!(
+            "{}, round {round}: {} {}, yardstick {}",
+            row.name,
+            figure(ours),
+            row.unit,
+            figure(yardstick)
+        ));
+        row.ours.push(ours);
+        row.yardstick.push(yardstick);
+    }
+    Ok(row)
+}
+
 /// Says something while it is measured.
 #[expect(clippy::print_stderr, reason = "standard output has the table alone")]
 pub fn note(text: &str) {

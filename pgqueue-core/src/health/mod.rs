@@ -11,6 +11,7 @@
 //! ```
 
 mod facts;
+mod indexes;
 mod judge;
 mod plan;
 
@@ -124,7 +125,7 @@ pub fn report<C: LoadConnection<Backend = Pg>>(conn: &mut C) -> Result<Report, E
                 .map_err(|error: DieselError| Error::from(error))
         };
     }
-    let names = judge::index_names();
+    let names = indexes::names();
     let read = Read {
         server: part!(HealthServer {}),
         holders: part!(HealthHolders {}),
@@ -165,7 +166,7 @@ where
                 .map_err(|error: DieselError| Error::from(error))
             };
         }
-        let names = judge::index_names();
+        let names = indexes::names();
         let names = names.as_slice();
         let read = Read {
             server: part!(HealthServer {}),

@@ -3,8 +3,7 @@
 
 use actix_web::{HttpResponse, web};
 use chrono::{DateTime, Utc};
-use futures_util::FutureExt as _;
-use pgqueue_core::admin::{self, Control, Operation, Plan};
+use pgqueue_core::admin::{Control, Plan};
 use pgqueue_core::stats::Count;
 use serde::Deserialize;
 use serde_json::json;
@@ -19,29 +18,12 @@ use crate::visit::Visit;
 /// Operations an answer.
 const OPERATIONS: i64 = 100;
 
-/// The query of the list of operations.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Turned {
-    before: Option<i64>,
-}
-
 /// `GET /api/v1/operations`
 pub(crate) async fn list(
     visit: Visit,
-    turned: web::Query<Turned>,
+    turned: web::Query<operations::Turned>,
 ) -> Result<HttpResponse, Problem> {
-    let before = turned.before;
-    let read = visit
-        .database()
-        .read(move |conn| admin::operations_async(conn, before, OPERATIONS).boxed());
-    let found: Vec<Operation> = read.await?;
-    let found: Vec<Operation> = found
-        .into_iter()
-        .map(|operation| operations::seen(&visit, operation))
-        .collect();
-    let full = i64::try_from(found.len()).unwrap_or(0) == OPERATIONS;
-    let before = found.last().map(|last| last.id).filter(|_| full);
+    let (found, before) = operations::list(&visit, turned.before, OPERATIONS).await?;
     Ok(answer(&json!({ "operations": found, "before": before })))
 }
 

@@ -27,8 +27,9 @@ struct Index {
 
 /// The query of the list.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Turned {
-    before: Option<i64>,
+    pub(crate) before: Option<i64>,
 }
 
 /// `GET /bulk`
@@ -36,17 +37,28 @@ pub(crate) async fn index(
     visit: Visit,
     turned: web::Query<Turned>,
 ) -> Result<HttpResponse, Problem> {
-    let before = turned.before;
-    let read = visit
-        .database()
-        .read(move |conn| admin::operations_async(conn, before, PAGE).boxed());
-    let operations = read.await?;
-    let full = i64::try_from(operations.len()).unwrap_or(0) == PAGE;
+    let (operations, older) = list(&visit, turned.before, PAGE).await?;
     visit.page(&Index {
         frame: visit.frame(Section::Bulk, "Bulk operations"),
-        older: operations.last().map(|last| last.id).filter(|_| full),
+        older,
         operations,
     })
+}
+
+/// Reads so many operations, the newest before one, and where the next page begins if there may be one.
+pub(crate) async fn list(
+    visit: &Visit,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<(Vec<Operation>, Option<i64>), Problem> {
+    let read = visit
+        .database()
+        .read(move |conn| admin::operations_async(conn, before, limit).boxed());
+    let operations = read.await?.into_iter();
+    let operations: Vec<Operation> = operations.map(|operation| seen(visit, operation)).collect();
+    let full = i64::try_from(operations.len()).unwrap_or(0) == limit;
+    let older = operations.last().map(|last| last.id).filter(|_| full);
+    Ok((operations, older))
 }
 
 #[derive(Template)]
