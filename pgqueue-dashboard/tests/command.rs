@@ -4,7 +4,10 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
+use diesel::sql_types::BigInt;
+use diesel_async::{AsyncConnection as _, AsyncPgConnection, SimpleAsyncConnection as _};
 use local_postgres::{Database, LocalPostgres};
 use reqwest::{Client, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
@@ -155,6 +158,76 @@ async fn a_user_who_may_only_look_pauses_no_queue_and_probes_need_no_password() 
     assert_eq!(refused.status(), StatusCode::FORBIDDEN);
     assert!(refused.text().await.unwrap().contains("PAUSE"));
     assert_eq!(probe.await.unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_operation_whose_dashboard_is_killed_is_done_by_the_next_one_with_nothing_lost_or_done_twice()
+ {
+    let (_server, database) = database();
+    let url = database.url();
+    run(&["migrate", "--database-url", url], "").await;
+    let mut conn = AsyncPgConnection::establish(url).await.unwrap();
+    let dead = "INSERT INTO pgqueue_jobs (kind, payload, state, attempt, finished_at) \
+        SELECT 'job', '{}', 'dead', 4, now() - n * interval '1 ms' FROM generate_series(1, 3000) AS n";
+    conn.batch_execute(dead).await.unwrap();
+
+    let mut first = Served::start(&["--database-url", url]).await;
+    let origin = first.address.trim_end_matches('/').to_owned();
+    let order = Client::new().post(format!("{origin}/api/v1/operations/requeue"));
+    let order = order
+        .header("origin", &origin)
+        .header("content-type", "application/json")
+        .body(r#"{"filter": "state:dead", "rate": 400}"#);
+    assert_eq!(order.send().await.unwrap().status(), StatusCode::OK);
+    let done = "SELECT done FROM pgqueue_bulk_operations";
+    wait_until(&mut conn, &format!("SELECT (({done}) > 0)::int")).await;
+    first.child.kill().await.unwrap();
+    let midway = number(&mut conn, done).await;
+    let _second = Served::start(&["--database-url", url]).await;
+    let faster = "UPDATE pgqueue_bulk_operations SET rate = NULL";
+    conn.batch_execute(faster).await.unwrap();
+    let finished = "SELECT count(*) FROM pgqueue_bulk_operations WHERE state = 'finished'";
+    wait_until(&mut conn, finished).await;
+
+    assert!(
+        (1..3000).contains(&midway),
+        "{midway} were done at the kill"
+    );
+    assert_eq!(number(&mut conn, done).await, 3000);
+    for (what, count) in [
+        (
+            "FROM pgqueue_jobs WHERE state = 'pending' AND attempt = 0",
+            3000,
+        ),
+        ("FROM pgqueue_jobs WHERE state <> 'pending'", 0),
+        ("FROM pgqueue_trash", 3000),
+    ] {
+        assert_eq!(
+            number(&mut conn, &format!("SELECT count(*) {what}")).await,
+            count,
+            "{what}"
+        );
+    }
+    let audited = "SELECT sum(jobs) FROM pgqueue_audit WHERE action = 'requeue'";
+    assert_eq!(number(&mut conn, audited).await, 3000);
+}
+
+/// Waits until a query answers one.
+async fn wait_until(conn: &mut AsyncPgConnection, query: &str) {
+    let holds = async {
+        while number(conn, query).await != 1 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let patience = tokio::time::timeout(Duration::from_secs(60), holds);
+    patience.await.expect(query);
+}
+
+async fn number(conn: &mut AsyncPgConnection, query: &str) -> i64 {
+    let query = diesel::select(diesel::dsl::sql::<BigInt>(&format!("({query})::bigint")));
+    diesel_async::RunQueryDsl::get_result(query, conn)
+        .await
+        .unwrap()
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use pgqueue_dashboard::{Access, Dashboard, Permissions};
+use pgqueue_suite::wait_until;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -176,6 +177,10 @@ async fn what_an_operation_looked_for_in_payloads_is_told_only_to_who_may_see_th
     let started = parsed(&post(&site, "/api/v1/operations/requeue", &order).await);
     let path = format!("/api/v1/operations/{}", started["id"]);
     let page = format!("/bulk/{}", started["id"]);
+    wait_until("the operation is finished", async || {
+        parsed(&site.get(&path).await)["state"] == "finished"
+    })
+    .await;
     let open = [site.get(&path).await, site.get(&page).await];
     let narrow = Site::of(site.database, |builder| {
         builder.access(async |_: &actix_web::dev::ServiceRequest| {
@@ -184,6 +189,9 @@ async fn what_an_operation_looked_for_in_payloads_is_told_only_to_who_may_see_th
     })
     .await;
 
+    let told = parsed(&open[0]);
+    assert_eq!(told["became"][0]["state"], "pending");
+    assert_eq!(told["became"][0]["jobs"], told["done"]);
     for answer in open {
         assert!(answer.text.contains("27498"), "{}", answer.text);
     }
@@ -255,7 +263,7 @@ async fn the_api_finds_jobs_page_by_page_and_requeues_a_cause_as_an_operation() 
     let body = json!({ "filter": format!("state:dead cause:{cause}"), "reason": "it is back" });
     let started = parsed(&post(&site, "/api/v1/operations/requeue", &body).await);
     let path = format!("/api/v1/operations/{}", started["id"]);
-    pgqueue_suite::wait_until("the operation is finished", async || {
+    wait_until("the operation is finished", async || {
         parsed(&site.get(&path).await)["state"] == "finished"
     })
     .await;

@@ -1,6 +1,6 @@
 //! Actions on all that match: preview, durable operation, progress, undo.
 
-use pgqueue_core::JobState;
+use pgqueue_core::{BoxError, Context, JobState, RawJob, Worker};
 use pgqueue_dashboard::{DashboardBuilder, Permissions};
 use pgqueue_suite::wait_until;
 use reqwest::StatusCode;
@@ -156,6 +156,49 @@ async fn a_purge_asks_for_the_number_and_can_be_undone() {
         site.post(&format!("{path}/undo"), &[]).await.status,
         StatusCode::CONFLICT
     );
+}
+
+#[actix_web::test]
+async fn requeues_that_race_each_other_and_a_worker_run_each_job_once() {
+    let site = Site::empty().await;
+    site.database.execute(
+        "CREATE TABLE runs (job_id bigint NOT NULL);
+         INSERT INTO pgqueue_jobs (kind, payload, state, attempt, finished_at)
+         SELECT 'job', '{}', 'dead', 4, now() - n * interval '1 ms' FROM generate_series(1, 1200) AS n",
+    );
+    let handler = async |_: RawJob, ctx: Context| {
+        let mut conn = ctx.connection().await?;
+        let run = diesel::sql_query("INSERT INTO runs VALUES ($1)");
+        let run = run.bind::<diesel::sql_types::BigInt, _>(ctx.id());
+        diesel_async::RunQueryDsl::execute(run, &mut *conn).await?;
+        Ok::<_, BoxError>(())
+    };
+    let worker = Worker::builder(site.database.url()).handle_kind("job", handler);
+    let worker = worker.build().unwrap();
+    let handle = worker.handle();
+    let working = actix_web::rt::spawn(worker.run(std::future::pending::<()>()));
+
+    let orders = [(); 3].map(|()| order(&site, "requeue", "state:dead", &[]));
+    for started in futures_util::future::join_all(orders).await {
+        finished(&site, started.location(), "finished").await;
+    }
+    site.database
+        .wait_for_count(JobState::Completed, 1200)
+        .await;
+    handle.stop();
+    working.await.unwrap().unwrap();
+
+    for (what, count) in [
+        ("SELECT count(*) FROM runs", 1200),
+        ("SELECT count(DISTINCT job_id) FROM runs", 1200),
+        ("SELECT sum(done) FROM pgqueue_bulk_operations", 1200),
+        (
+            "SELECT sum(jobs) FROM pgqueue_audit WHERE action = 'requeue'",
+            1200,
+        ),
+    ] {
+        assert_eq!(site.database.number(what), count, "{what}");
+    }
 }
 
 #[actix_web::test]

@@ -29,7 +29,11 @@ pub(crate) async fn list(
 
 /// `GET /api/v1/operations/{id}`
 pub(crate) async fn show(visit: Visit, id: web::Path<i64>) -> Result<HttpResponse, Problem> {
-    Ok(answer(&json!(operations::found(&visit, *id).await?)))
+    let operation = operations::found(&visit, *id).await?;
+    let became = operations::became(&visit, &operation).await?;
+    let mut told = json!(operation);
+    told["became"] = json!(became);
+    Ok(answer(&told))
 }
 
 /// The query of a preview.

@@ -155,10 +155,7 @@ impl Fate {
 /// `GET /bulk/{id}`
 pub(crate) async fn show(visit: Visit, id: web::Path<i64>) -> Result<HttpResponse, Problem> {
     let operation = found(&visit, *id).await?;
-    let became = match operation.verb.as_str() {
-        "requeue" => became(&visit, operation.id).await,
-        _ => Ok(Vec::new()),
-    };
+    let became = became(&visit, &operation).await;
     visit.page(&Show {
         frame: visit.frame(Section::Bulk, format!("Operation {id}")),
         conditions: conditions(&visit, &operation).await,
@@ -167,11 +164,16 @@ pub(crate) async fn show(visit: Visit, id: web::Path<i64>) -> Result<HttpRespons
     })
 }
 
-async fn became(visit: &Visit, id: i64) -> Result<Vec<Became>, Problem> {
-    let database = visit.database();
-    database
-        .read(move |conn| admin::became_async(conn, id).boxed())
-        .await
+/// Reads what became of the jobs of an operation; nothing for what is no requeue.
+pub(crate) async fn became(visit: &Visit, operation: &Operation) -> Result<Vec<Became>, Problem> {
+    if operation.verb != "requeue" {
+        return Ok(Vec::new());
+    }
+    let id = operation.id;
+    let read = visit
+        .database()
+        .read(move |conn| admin::became_async(conn, id).boxed());
+    read.await
 }
 
 /// Lists what the jobs had to be; a cause with its message where that is known.
