@@ -38,7 +38,7 @@ async fn finished(site: &Site, path: &str, state: &str) {
         site.get(path)
             .await
             .text
-            .contains(&format!("\">{state}</span>"))
+            .contains(&format!("</svg>{state}</span>"))
     })
     .await;
 }

@@ -157,7 +157,7 @@ async fn a_role_that_acts_does_all_that_the_dashboard_offers_and_cannot_touch_th
 async fn wait_for(site: &Site, path: &str, state: &str) {
     wait_until(&format!("{path} is {state}"), async || {
         let page = site.get(path).await;
-        page.text.contains(&format!("\">{state}</span>"))
+        page.text.contains(&format!("</svg>{state}</span>"))
     })
     .await;
 }
