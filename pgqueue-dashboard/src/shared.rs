@@ -83,11 +83,12 @@ impl<T> Shared<T> {
         self.generation.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Gives the newest answer without reading anything; none if it is older, or being read.
+    /// Gives the newest answer without reading anything; none if it is older, forgotten, or being read.
     pub(crate) fn peek(&self, at_most: Duration) -> Option<Arc<T>> {
         let latest = self.latest.try_lock().ok()?;
         let latest = latest.as_ref()?;
-        (latest.read.elapsed() < at_most).then(|| Arc::clone(&latest.answer))
+        let is_known = latest.generation == self.generation.load(Ordering::SeqCst);
+        (is_known && latest.read.elapsed() < at_most).then(|| Arc::clone(&latest.answer))
     }
 }
 
@@ -127,8 +128,10 @@ mod tests {
                 .await;
         }
         assert_eq!(reads, 1);
+        assert_eq!(shared.peek(Duration::MAX).as_deref(), Some(&1));
 
         shared.forget();
+        assert_eq!(shared.peek(Duration::MAX), None);
 
         let anew = shared.get(async || Ok(2)).await;
         assert_eq!(anew.ok().as_deref(), Some(&2));
