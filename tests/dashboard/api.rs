@@ -9,13 +9,15 @@ use serde_json::{Value, json};
 
 use crate::site::{Answer, Site, send};
 
-async fn post(site: &Site, path: &str, body: &Value) -> Answer {
+/// Sends a body as a program on the same origin would.
+pub(crate) async fn post(site: &Site, path: &str, body: &Value) -> Answer {
     let origin = format!("http://{}", site.address);
     let request = site.request(Method::POST, path).header("origin", origin);
     send(request.json(body)).await
 }
 
-fn parsed(answer: &Answer) -> Value {
+/// Reads an answer that is as it should be.
+pub(crate) fn parsed(answer: &Answer) -> Value {
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
     serde_json::from_str(&answer.text).unwrap()
 }

@@ -7,18 +7,8 @@ use pgqueue_suite::{TestDatabase, wait_until};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::site::{Answer, Site, send};
-
-async fn post(site: &Site, path: &str, body: &Value) -> Answer {
-    let origin = format!("http://{}", site.address);
-    let request = site.request(Method::POST, path).header("origin", origin);
-    send(request.json(body)).await
-}
-
-fn parsed(answer: &Answer) -> Value {
-    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
-    serde_json::from_str(&answer.text).unwrap()
-}
+use crate::api::{parsed, post};
+use crate::site::{Site, send};
 
 /// Serves to somebody with these permissions.
 async fn site_for(permissions: Permissions) -> Site {

@@ -3,12 +3,8 @@
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::site::{Answer, Site};
-
-fn parsed(answer: &Answer) -> Value {
-    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
-    serde_json::from_str(&answer.text).unwrap()
-}
+use crate::api::parsed;
+use crate::site::Site;
 
 #[actix_web::test]
 async fn the_overview_tells_what_is_wrong_in_words_and_in_facts() {
