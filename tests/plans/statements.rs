@@ -315,3 +315,42 @@ async fn a_requeue_finds_its_jobs_by_id_whenever_it_was_planned() {
     assert_eq!((bill.rows, bill.sequential_scans), (3, 0), "{bill:#?}");
     assert!(bill.buffers < 300, "{bill:#?}");
 }
+
+#[tokio::test]
+async fn a_batch_of_ends_looks_up_each_job_whatever_was_analysed() {
+    for jobs in [1_000, 20_000] {
+        let (db, loader) = empty_and_analysed().await;
+        loader
+            .batch_execute(&format!(
+                "INSERT INTO pgqueue_jobs (kind, payload) SELECT 'email', '{{}}' FROM generate_series(1, {jobs});
+                 ANALYZE pgqueue_jobs;
+                 UPDATE pgqueue_jobs SET state = 'running', claimed_by = 1, claim_batch = 1, attempt = 1, fencing_token = 1,
+                     started_at = now() WHERE id <= 900"
+            ))
+            .await
+            .unwrap();
+        let ends = connect(&db, Session::Engine).await;
+        let ids: Vec<String> = (1..=900).map(|id| id.to_string()).collect();
+        let of_each = |value: &str| format!("array_fill({value}, '{{900}}')");
+        let keys = format!("'{{{}}}', {}", ids.join(","), of_each("1::bigint"));
+        let finish = format!(
+            "EXECUTE finish ({keys}, {}, {}, {}, {}, {})",
+            of_each("'completed'::text"),
+            of_each("NULL::interval"),
+            of_each("0"),
+            of_each("NULL::jsonb"),
+            of_each("NULL::jsonb")
+        );
+        prepare(&ends, "finish").await;
+        prepare(&ends, "finish_delete").await;
+        for sql in [finish, format!("EXECUTE finish_delete ({keys})")] {
+            let bill = meter(&ends, &sql).await;
+            assert_eq!(
+                (bill.rows, bill.sequential_scans),
+                (900, 0),
+                "{jobs} jobs: {bill:#?}"
+            );
+            assert!(bill.fetched <= 2 * 900, "{jobs} jobs: {bill:#?}");
+        }
+    }
+}

@@ -7,7 +7,8 @@
 -- $6 errors; null: none jsonb[]
 -- $7 outputs; null: none jsonb[]
 -- uses the primary key. Neither state nor claimed_by = worker may stand in the condition: either lets a stale plan
--- choose the index of running jobs and read all of them for each row.
+-- choose the index of running jobs and read all of them for each row. Nor may claimed_by IS NOT NULL: analysed while nothing
+-- ran, the table seems to have no such row, and a plan may read all of it and compare each with every end.
 WITH ended AS MATERIALIZED (
     SELECT e.id, e.token, e.state, e.delay, e.refund, e.error, e.output
     FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::interval[], $5::integer[], $6::jsonb[], $7::jsonb[])
@@ -30,5 +31,5 @@ SET state = CASE WHEN e.state = 'pending' AND j.cancel_requested_at IS NOT NULL 
 FROM ended AS e
 WHERE j.id = e.id
   AND j.fencing_token = e.token
-  AND j.claimed_by IS NOT NULL
+  AND coalesce(j.claimed_by, 0) <> 0
 RETURNING j.id, j.state, now()

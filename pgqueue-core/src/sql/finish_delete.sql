@@ -1,7 +1,7 @@
 -- Ends successful runs by deleting their jobs, where completed jobs are not kept.
 -- $1 ids, ascending bigint[]
 -- $2 fencing tokens bigint[]
--- uses the primary key
+-- uses the primary key; coalesce, not IS NOT NULL, for the reason given in finish.sql
 WITH ended AS MATERIALIZED (
     SELECT e.id, e.token
     FROM unnest($1::bigint[], $2::bigint[]) AS e(id, token)
@@ -10,5 +10,5 @@ DELETE FROM pgqueue_jobs AS j
 USING ended AS e
 WHERE j.id = e.id
   AND j.fencing_token = e.token
-  AND j.claimed_by IS NOT NULL
+  AND coalesce(j.claimed_by, 0) <> 0
 RETURNING j.id, 'completed'::text, now()
