@@ -79,7 +79,11 @@ fn milliseconds<S: Serializer>(length: &Option<Span>, serializer: S) -> Result<S
 
 /// JSON that somebody stored. PostgreSQL nests it deeper than serde reads: one such row must not fail all that are read with it.
 #[derive(Debug, Clone, PartialEq, FromSqlRow)]
-pub struct Document(Result<Value, Unreadable>);
+pub struct Document {
+    value: Result<Value, Unreadable>,
+    /// Of its text.
+    bytes: usize,
+}
 
 #[derive(Debug, Clone, PartialEq)]
 struct Unreadable {
@@ -90,7 +94,21 @@ struct Unreadable {
 impl Document {
     /// Gives the value, or why serde cannot read it.
     pub(crate) fn read(self) -> Result<Value, String> {
-        self.0.map_err(|unreadable| unreadable.cause)
+        self.value.map_err(|unreadable| unreadable.cause)
+    }
+
+    /// One that can be read.
+    #[cfg(test)]
+    pub(crate) fn of(value: Value) -> Self {
+        Self {
+            bytes: value.to_string().len(),
+            value: Ok(value),
+        }
+    }
+
+    /// Gives the length of its text.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 
@@ -103,14 +121,17 @@ impl FromSql<Jsonb, Pg> for Document {
             text: String::from_utf8_lossy(text).into_owned(),
             cause: cause.to_string(),
         };
-        Ok(Self(serde_json::from_slice(text).map_err(unreadable)))
+        Ok(Self {
+            value: serde_json::from_slice(text).map_err(unreadable),
+            bytes: text.len(),
+        })
     }
 }
 
 impl From<Document> for Value {
     fn from(document: Document) -> Self {
         document
-            .0
+            .value
             .unwrap_or_else(|unreadable| Self::String(unreadable.text))
     }
 }

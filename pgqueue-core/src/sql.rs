@@ -63,7 +63,7 @@ statement! {
     /// Takes due jobs of the given lanes for a worker. Relies on index `pgqueue_jobs_dequeue`.
     Claim<'a>, "claim.sql", (
         queues: &'a [String] => Array<Text>,
-        slots: &'a [i32] => Array<Integer>,
+        most: &'a [i32] => Array<Integer>,
         after_run_at: &'a [PgTimestamp] => Array<Timestamptz>,
         after_id: &'a [i64] => Array<BigInt>,
         kinds: &'a [String] => Array<Text>,
@@ -71,6 +71,8 @@ statement! {
         worker: i64 => BigInt,
         batch: i64 => BigInt,
         default_timeout: Option<Span> => Nullable<Interval>,
+        free: &'a [i32] => Array<Integer>,
+        bytes: i64 => BigInt,
     ) -> ClaimedRow
 }
 
@@ -97,10 +99,10 @@ pub(crate) type ClaimedRow = (
     Timestamptz,
     Integer,
     Integer,
-    Integer,
     Timestamptz,
     Nullable<Timestamptz>,
     Timestamptz,
+    BigInt,
 );
 
 statement! {

@@ -300,7 +300,7 @@ impl<'w> Drain<'w> {
     fn claim(&self) -> Claim<'_> {
         Claim {
             queues: &self.queues,
-            slots: &self.slots,
+            most: &self.slots,
             after_run_at: &self.after_run_at,
             after_id: &self.after_id,
             kinds: &self.kinds,
@@ -308,6 +308,8 @@ impl<'w> Drain<'w> {
             worker: self.id,
             batch: 1,
             default_timeout: None,
+            free: &self.slots,
+            bytes: i64::MAX,
         }
     }
 

@@ -75,3 +75,32 @@ async fn a_job_without_retries_is_dead_after_one_crash() {
     assert_eq!((row.attempt, row.lost), (1, 1));
     assert_eq!(failures(&row), ["lost"]);
 }
+
+#[tokio::test]
+async fn a_crash_costs_no_job_its_only_run_that_waited_for_a_slot() {
+    let db = TestDatabase::migrated();
+    let jobs = (0..2000).map(|_| pgqueue_core::new(Act::Return));
+    let crash = std::iter::once(pgqueue_core::new(Act::Abort));
+    let with_retries = (0..100).map(|_| pgqueue_core::new(Act::Return).queue("default"));
+    let without = (0..100).map(|_| pgqueue_core::new(Act::Return).max_retries(0));
+    let all = jobs.chain(crash).chain(with_retries).chain(without);
+    pgqueue_core::enqueue_all(&mut db.sync(), all.collect::<Vec<_>>()).unwrap();
+    let mut settings = Settings::new(db.url(), "victim", LEASE);
+    settings.concurrency = 1;
+
+    process(&settings).wait_for_exit().await;
+    let behind = "id > (SELECT id FROM pgqueue_jobs WHERE payload = '\"Abort\"')";
+    let held = format!("SELECT count(*) FROM pgqueue_jobs WHERE state = 'running' AND {behind}");
+    let held = db.number(&held);
+    let _other = judge(&db).await;
+    db.wait_for_count(JobState::Completed, 2201).await;
+
+    assert!(held > 0, "nothing was claimed ahead");
+    let lost = |condition: &str| {
+        db.number(&format!(
+            "SELECT count(*) FROM pgqueue_jobs WHERE {behind} AND lost = 1 AND {condition}"
+        ))
+    };
+    assert_eq!(lost("attempt = 2 AND max_retries > 0"), held);
+    assert_eq!(lost("max_retries = 0"), 0);
+}

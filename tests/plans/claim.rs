@@ -26,8 +26,9 @@ async fn stale_claim(db: &TestDatabase) -> Client {
 }
 
 fn claim_of(queues_and_slots: &str, after_run_at: &str, after_id: &str, total: u32) -> String {
+    let (_, free) = queues_and_slots.split_once(", ").unwrap();
     format!(
-        "EXECUTE claim ({queues_and_slots}, {after_run_at}, {after_id}, '{{email}}', {total}, 1, 1, NULL)"
+        "EXECUTE claim ({queues_and_slots}, {after_run_at}, {after_id}, '{{email}}', {total}, 1, 1, NULL, {free}, 1000000)"
     )
 }
 
@@ -184,12 +185,12 @@ async fn no_planner_setting_lets_a_statement_take_more_than_its_limit() {
     let limited = [
         (
             "claim",
-            "'{default,other}', '{5,3}', array_fill('-infinity'::timestamptz, '{20}'), array_fill(0::bigint, '{20}'), '{email}', 100, 1, 1, NULL",
+            "'{default,other}', '{5,3}', array_fill('-infinity'::timestamptz, '{20}'), array_fill(0::bigint, '{20}'), '{email}', 100, 1, 1, NULL, '{5,3}', 1000000",
             8,
         ),
         (
             "claim",
-            "'{default,other}', '{5,3}', array_fill('-infinity'::timestamptz, '{20}'), array_fill(0::bigint, '{20}'), '{email}', 6, 1, 1, NULL",
+            "'{default,other}', '{5,3}', array_fill('-infinity'::timestamptz, '{20}'), array_fill(0::bigint, '{20}'), '{email}', 6, 1, 1, NULL, '{5,3}', 1000000",
             6,
         ),
         (
@@ -225,5 +226,49 @@ async fn no_planner_setting_lets_a_statement_take_more_than_its_limit() {
                 );
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn a_claim_ahead_stops_at_the_first_job_without_a_retry_left_and_at_its_bytes() {
+    let cases = [
+        ((20, 5), 1_000_000, 11, 20),
+        ((20, 12), 1_000_000, 12, 20),
+        ((15, 15), 1_000_000, 15, 15),
+        ((20, 0), 1_000_000, 11, 20),
+        ((20, 5), 7 * 2000, 7, 20),
+        ((20, 5), 1, 5, 20),
+    ];
+    for ((most, free), bytes, claimed, visited) in cases {
+        let (db, loader) = empty_and_analysed().await;
+        let claim = stale_claim(&db).await;
+        loader
+            .batch_execute(
+                "ALTER TABLE pgqueue_jobs ALTER payload SET STORAGE EXTERNAL;
+                 INSERT INTO pgqueue_jobs (kind, payload, max_retries, priority)
+                 SELECT 'email', to_jsonb(repeat(md5(i::text), 62)), CASE i WHEN 12 THEN 0 ELSE 3 END, 4 + (i / 8)
+                 FROM generate_series(1, 20) AS i",
+            )
+            .await
+            .unwrap();
+
+        let sql = format!(
+            "EXECUTE claim ('{{default}}', '{{{most}}}', {START}, {TEN_ZEROS}, '{{email}}', 100, 1, 1, NULL, '{{{free}}}', {bytes})"
+        );
+        let rows = rows(&claim, &sql).await;
+
+        assert_eq!(
+            rows.len(),
+            claimed,
+            "most {most}, free {free}, {bytes} bytes"
+        );
+        let last = rows[0].last().unwrap().as_deref();
+        assert_eq!(
+            last,
+            Some(visited.to_string().as_str()),
+            "most {most}, free {free}, {bytes} bytes"
+        );
+        let ids = "SELECT max(id) FROM pgqueue_jobs WHERE state = 'running'";
+        assert_eq!(number(&loader, ids).await, i64::try_from(claimed).unwrap());
     }
 }

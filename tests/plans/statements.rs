@@ -49,7 +49,7 @@ fn cases() -> Vec<Case> {
         case(
             "claim",
             Claim,
-            "'{default}', '{10}', array_fill('-infinity'::timestamptz, '{10}'), array_fill(0::bigint, '{10}'), '{email}', 10, 1, 1, NULL",
+            "'{default}', '{10}', array_fill('-infinity'::timestamptz, '{10}'), array_fill(0::bigint, '{10}'), '{email}', 10, 1, 1, NULL, '{5}', 1000000",
             10,
             100,
         ),

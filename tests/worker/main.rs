@@ -17,6 +17,7 @@ mod kit;
 mod operating;
 mod operations;
 mod outcomes;
+mod prefetch;
 mod robustness;
 mod running;
 mod settings;

@@ -47,7 +47,7 @@ RETURNING
     j.run_at,
     j.attempt,
     j.max_retries,
-    j.lost,
     j.created_at,
     j.deadline_at,
-    now()
+    now(),
+    1::bigint

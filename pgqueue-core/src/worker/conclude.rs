@@ -1,4 +1,4 @@
-//! What follows once the database has answered for a run's end: count it, log it, give its slot back.
+//! What follows once the database has answered for a run's end: count it, log it, make room for another.
 
 use chrono::{DateTime, Utc};
 
@@ -8,7 +8,7 @@ use super::tally::{Count, Ended};
 use crate::outcome::Ending;
 use crate::state::JobState;
 
-/// Counts and logs a run whose end is stored, and gives its slot back.
+/// Counts and logs a run whose end is stored, and makes room for another.
 pub(super) fn conclude(engine: &Engine, finish: &mut Finish, state: JobState, now: DateTime<Utc>) {
     let run = &finish.run;
     let ended = match (&finish.ending, state) {
@@ -81,7 +81,7 @@ fn log(finish: &Finish, state: JobState) {
     }
 }
 
-/// Counts and logs a run that was not the current one any more when it ended, and gives its slot back.
+/// Counts and logs a run that was not the current one any more when it ended, and makes room for another.
 pub(super) fn lease_lost(engine: &Engine, finish: &mut Finish, now: DateTime<Utc>) {
     let run = &finish.run;
     engine.with_tally(|tally| tally.count_lease_lost(now, &run.queue, &run.kind));
@@ -97,5 +97,5 @@ fn forget(engine: &Engine, finish: &mut Finish) {
     engine
         .flights
         .remove((finish.run.id, finish.run.fencing_token));
-    finish.slot = None;
+    finish.unstored = None;
 }

@@ -18,6 +18,7 @@ pub(crate) struct Config {
     pub(crate) name: String,
     pub(crate) concurrency: usize,
     pub(crate) batch: usize,
+    pub(crate) prefetch: Duration,
     pub(crate) poll_interval: Duration,
     pub(crate) retry_base_wait: Duration,
     pub(crate) lost_base_wait: Duration,
@@ -38,6 +39,8 @@ impl Default for Config {
             name: gethostname::gethostname().to_string_lossy().into_owned(),
             concurrency: 10,
             batch: 1000,
+            // Longer than a claim and an end take, so that slots do not wait for them; shorter than anybody notices.
+            prefetch: Duration::from_millis(50),
             poll_interval: Duration::from_secs(5),
             retry_base_wait: Duration::from_secs(1),
             lost_base_wait: Duration::from_secs(10),
@@ -55,6 +58,7 @@ impl Default for Config {
     }
 }
 
+const PREFETCH_PATIENCE: Duration = Duration::from_millis(250);
 const YEAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 impl Config {
@@ -68,6 +72,7 @@ impl Config {
         check_count("concurrency", self.concurrency, 100_000)?;
         check_count("batch", self.batch, 10_000)?;
         let ms = Duration::from_millis;
+        check_length("prefetch", self.prefetch, Duration::ZERO, ms(100))?;
         check_length("poll_interval", self.poll_interval, ms(10), YEAR)?;
         check_length(
             "retry_base_wait",
@@ -108,6 +113,12 @@ impl Config {
     /// deadline the others take the job.
     pub(crate) fn stop_wait(&self) -> Duration {
         self.stop_wait.min(self.lease / 2)
+    }
+
+    /// How long a job that was claimed ahead may wait before it is given back: several times what it was claimed for. Never
+    /// long enough that the others take it at its deadline, which the database counts from the claim.
+    pub(crate) fn prefetch_patience(&self) -> Duration {
+        PREFETCH_PATIENCE.min(self.lease / 8)
     }
 
     pub(crate) fn keeps_completed(&self) -> bool {

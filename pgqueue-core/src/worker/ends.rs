@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::slots::Slot;
+use super::slots::Unstored;
 use crate::context::Run;
 use crate::outcome::Ending;
 
@@ -19,8 +19,8 @@ pub(super) struct Finish {
     pub(super) run: Arc<Run>,
     pub(super) ending: Ending,
     pub(super) run_time: Duration,
-    /// Given back when this is dropped.
-    pub(super) slot: Option<Slot>,
+    /// Counted as not stored until this is dropped.
+    pub(super) unstored: Option<Unstored>,
     /// About how many bytes of what it carries are sent.
     bytes: usize,
     pub(super) not_before: Option<Instant>,
@@ -29,14 +29,14 @@ pub(super) struct Finish {
 }
 
 impl Finish {
-    pub(super) fn new(run: Arc<Run>, ending: Ending, slot: Option<Slot>) -> Self {
+    pub(super) fn new(run: Arc<Run>, ending: Ending, unstored: Option<Unstored>) -> Self {
         let run_time = run.started.elapsed();
         Self {
             bytes: bytes(&ending),
             run,
             ending,
             run_time,
-            slot,
+            unstored,
             not_before: None,
             refusals: 0,
         }

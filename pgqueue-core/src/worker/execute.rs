@@ -1,7 +1,7 @@
 //! One run from its claim to its end: start the handler, watch its deadline and its stop signal, hand the end over.
 //!
-//! The invariant: every run that is started hands over exactly one end, whatever the handler does, and its slot is
-//! held until then; the slot of a blocking handler that cannot be stopped is held until its thread is free.
+//! The invariant: every job that was claimed hands over exactly one end, whatever the handler does, started or not. A slot is
+//! held until then; that of a blocking handler that cannot be stopped, until its thread is free.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -19,8 +19,8 @@ use super::ends::Finish;
 use super::engine::Engine;
 use super::flights::{Stop, StopReason};
 use super::registry::Started;
-use super::shutdown::Phase;
-use super::slots::Slot;
+use super::slots::{Slot, Unstored};
+use super::waiting::Waiting;
 use crate::context::Run;
 use crate::model::Document;
 use crate::outcome::{Ending, Failure};
@@ -41,10 +41,11 @@ pub(crate) struct Claimed {
     pub(crate) run_at: PgTimestamp,
     pub(crate) attempt: i32,
     pub(crate) max_retries: i32,
-    pub(crate) lost: i32,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) deadline_at: Option<PgTimestamp>,
     pub(crate) now: PgTimestamp,
+    /// How many jobs the claim visited.
+    pub(crate) visited: i64,
 }
 
 impl Claimed {
@@ -104,20 +105,38 @@ fn microseconds(length: i64) -> Duration {
     Duration::from_micros(u64::try_from(length).unwrap_or(0))
 }
 
-/// Starts the run of a claimed job in a task of its own.
-pub(super) fn start(engine: &Arc<Engine>, claimed: Claimed, slot: Slot) {
-    let flight = (claimed.id, claimed.fencing_token);
-    let stop = engine.flights.add(flight);
-    let slot = if claimed.lost > 0 {
-        slot.of_suspect()
-    } else {
-        slot
-    };
-    if engine.shutdown.phase() == Phase::Stopping {
-        stop.fire(StopReason::Shutdown); // claimed while the others were told
+/// Starts as many of the jobs that wait as there are slots; none any more while the worker stops.
+pub(super) fn start_waiting(engine: &Arc<Engine>) {
+    while engine.is_running()
+        && let Some((job, slot)) = engine.slots.next()
+    {
+        start(engine, job, slot);
     }
-    let (mut run, payload) = claimed.into_run(stop.token.clone(), engine.config.keeps_completed());
-    run.connections = Some(engine.connections.clone());
+}
+
+/// Releases the jobs that have waited since before this time: they are pending again, at no cost of theirs. Answers the
+/// lane of each.
+pub(super) fn give_back(engine: &Engine, before: Instant) -> Vec<usize> {
+    let late = engine.slots.waiting_since(before);
+    let lanes = late.iter().map(|(_, unstored)| unstored.lane()).collect();
+    for (job, unstored) in late {
+        let (run, _, stop) = job.into_run(engine);
+        send(engine, &Arc::new(run), not_begun(&stop), Some(unstored));
+    }
+    lanes
+}
+
+/// Gives the end of a job that was told to stop, or had to be given back, before its run began.
+fn not_begun(stop: &Stop) -> Ending {
+    match stop.reason() {
+        Some(StopReason::Cancelled) => Ending::Cancelled("cancelled before it began".to_owned()),
+        _ => Ending::Released,
+    }
+}
+
+/// Starts the run of a claimed job in a task of its own.
+pub(super) fn start(engine: &Arc<Engine>, job: Waiting, slot: Slot) {
+    let (run, payload, stop) = job.into_run(engine);
     let span = tracing::info_span!(
         "job",
         job.id = run.id,
@@ -136,17 +155,20 @@ async fn supervise(
     stop: Stop,
     slot: Slot,
 ) {
+    if stop.reason().is_some() {
+        return hand_over(&engine, &run, not_begun(&stop), slot);
+    }
     let payload = match payload {
         Ok(payload) => payload,
-        Err(dead) => return hand_over(&engine, &run, dead, Some(slot)),
+        Err(dead) => return hand_over(&engine, &run, dead, slot),
     };
     let Some(handler) = engine.registry.get(&run.kind) else {
         // Cannot happen: a claim names the kinds. Should it, the job goes to whoever knows it.
-        return hand_over(&engine, &run, Ending::Released, Some(slot));
+        return hand_over(&engine, &run, Ending::Released, slot);
     };
     let mut started = handler.start(payload, Arc::clone(&run));
     if let Some(ending) = watch(&mut started, &run, &stop).await {
-        return hand_over(&engine, &run, ended(ending, &stop), Some(slot));
+        return hand_over(&engine, &run, ended(ending, &stop), slot);
     }
     // Told to stop: it may do so by itself within the wait.
     let wait = if stop.reason() == Some(StopReason::Shutdown) {
@@ -155,15 +177,15 @@ async fn supervise(
         engine.config.stop_wait()
     };
     if let Ok(ending) = tokio::time::timeout(wait, &mut started.task).await {
-        return hand_over(&engine, &run, ended(ending, &stop), Some(slot));
+        return hand_over(&engine, &run, ended(ending, &stop), slot);
     }
     if started.abortable {
         started.task.abort();
         match tokio::time::timeout(ABORT_WAIT, &mut started.task).await {
             Ok(Err(error)) if error.is_cancelled() => {
-                return hand_over(&engine, &run, stopped(&stop, &run), Some(slot));
+                return hand_over(&engine, &run, stopped(&stop, &run), slot);
             }
-            Ok(ending) => return hand_over(&engine, &run, ended(ending, &stop), Some(slot)),
+            Ok(ending) => return hand_over(&engine, &run, ended(ending, &stop), slot),
             Err(_) => {} // it blocks its thread and cannot be aborted
         }
     }
@@ -171,13 +193,14 @@ async fn supervise(
         waited_ms = wait.as_millis(),
         "a handler that blocks its thread did not stop when told to; its run is ended, its thread and its slot stay taken until it returns"
     );
-    hand_over(&engine, &run, stopped(&stop, &run), None);
+    send(&engine, &run, stopped(&stop, &run), None);
     let _late = started.task.await; // its end is of no use any more: the job is ended
     tracing::info!(
         duration_ms = run.started.elapsed().as_millis(),
         "the handler that did not stop has returned"
     );
     drop(slot);
+    start_waiting(&engine);
 }
 
 /// Waits for the end of the run, its deadline or its stop signal, whichever is first; `None`: it has been told to stop.
@@ -248,9 +271,16 @@ pub(crate) fn panic_message(error: JoinError) -> String {
     message
 }
 
-fn hand_over(engine: &Engine, run: &Arc<Run>, ending: Ending, slot: Option<Slot>) {
+/// Hands over the end of a run, and gives its slot to the next job that waits.
+fn hand_over(engine: &Arc<Engine>, run: &Arc<Run>, ending: Ending, slot: Slot) {
+    let unstored = slot.end(run.started.elapsed());
+    send(engine, run, ending, Some(unstored));
+    start_waiting(engine);
+}
+
+fn send(engine: &Engine, run: &Arc<Run>, ending: Ending, unstored: Option<Unstored>) {
     // Fails only when the finish loop is gone, which outlives every run it waits for; then the rescue takes the job.
     let _gone = engine
         .finished
-        .send(Finish::new(Arc::clone(run), ending, slot));
+        .send(Finish::new(Arc::clone(run), ending, unstored));
 }

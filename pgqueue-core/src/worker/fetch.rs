@@ -4,12 +4,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::cursor::{PRIORITIES, Place};
+use super::ahead;
+use super::cursor::PRIORITIES;
 use super::engine::Engine;
 use super::execute::{self, Claimed};
 use super::flights::StopReason;
-use super::lanes::{Ask, Lanes};
+use super::lanes::{Ask, Found, FoundJob, Lanes};
 use super::shutdown::Phase;
+use super::slots::{Reserved, Room};
+use super::waiting::Waiting;
 use super::wake_mark::BUSY_POLL;
 use crate::backoff;
 use crate::error::Error;
@@ -43,6 +46,7 @@ pub(super) async fn fetch_jobs(engine: Arc<Engine>) {
             }
         }
     }
+    execute::give_back(&fetcher.engine, Instant::now()); // none of them starts any more
     fetcher.hand_marks_on().await;
 }
 
@@ -72,7 +76,7 @@ impl Fetcher {
         let now = Instant::now();
         Self {
             link: Link::new(engine.connections.clone(), Purpose::Claim),
-            lanes: Lanes::new(engine.queues()),
+            lanes: Lanes::new(&engine.lanes, engine.config.concurrency),
             batch: 0,
             poll_at: now,
             repoll: FIRST_REPOLL,
@@ -89,8 +93,8 @@ impl Fetcher {
         self.change_marks().await?;
         // First: in a backlog the claim takes every free slot, and what has lost a process would never come to its turn.
         self.claim_suspect().await?;
-        let (total, free) = self.engine.slots.free();
-        if let Some(ask) = self.lanes.ask(&free, total, self.engine.config.batch) {
+        let room = self.room();
+        if let Some(ask) = self.lanes.ask(&room, self.engine.config.batch) {
             self.claim(&ask).await?;
             self.suspects_owed = true;
         }
@@ -98,26 +102,31 @@ impl Fetcher {
             self.engine.shutdown.stop();
             return Ok(());
         }
-        let (_, free) = self.engine.slots.free();
-        if self.lanes.is_open(&free) {
+        let room = self.room();
+        if self.lanes.is_open(&room) {
             tokio::task::yield_now().await;
             return Ok(());
         }
         // A full lane is no reason to oversleep the schedule of another.
-        if self.lanes.is_quiet(&free) {
+        if self.lanes.is_quiet(&room) {
             self.look_ahead().await?;
         }
         self.wait().await;
         Ok(())
     }
 
+    /// Gives how many jobs may be claimed: for the free slots, and ahead of them.
+    fn room(&mut self) -> Room {
+        let (config, slots) = (&self.engine.config, &self.engine.slots);
+        // While one batch is claimed and one is stored, one runs and one has ended.
+        let ahead = self
+            .lanes
+            .ahead(&slots.done(), config.prefetch, 4 * config.batch);
+        slots.room(&ahead)
+    }
+
     async fn claim(&mut self, ask: &Ask) -> Result<(), Error> {
         let alone = self.engine.flights.is_empty();
-        let counts: Vec<i32> = ask
-            .slots
-            .iter()
-            .map(|&count| i32::try_from(count).unwrap_or(i32::MAX))
-            .collect();
         let mut after_run_at = Vec::with_capacity(ask.open.len() * PRIORITIES);
         let mut after_id = Vec::with_capacity(ask.open.len() * PRIORITIES);
         for (&lane, &sweep) in ask.open.iter().zip(&ask.sweeps) {
@@ -130,7 +139,7 @@ impl Fetcher {
         let worker = self.engine.worker_id();
         let statement = Claim {
             queues: &self.lanes.queues(&ask.open),
-            slots: &counts,
+            most: &counts(&ask.most),
             after_run_at: &after_run_at,
             after_id: &after_id,
             kinds: &self.engine.kinds,
@@ -138,44 +147,56 @@ impl Fetcher {
             worker,
             batch: self.batch,
             default_timeout: self.engine.config.timeout.map(Span),
+            free: &counts(&ask.free),
+            bytes: ahead::bytes_of_each(self.engine.lanes.len()),
         };
         let answer = self.link.load::<_, Claimed>(statement).await;
-        let claimed = self.start(answer, worker)?;
-        self.lanes.note_claim(ask, &claimed, alone);
+        let found = self.take(answer, worker)?;
+        self.lanes.note_claim(ask, &found, alone);
         Ok(())
     }
 
     /// Claims one job that has lost a process before, if a look is owed and none such runs: alone, it can only take itself down.
     async fn claim_suspect(&mut self) -> Result<(), Error> {
-        let at = self.suspect_look();
+        let look = self.suspect_look();
         let now = Instant::now();
-        if at.is_none_or(|at| at > now) {
-            return Ok(());
+        if self.suspects_owed && look.is_some_and(|at| at <= now) {
+            self.suspects_owed = false;
+            self.engine.slots.owe_to_suspects();
         }
-        let (_, free) = self.engine.slots.free();
+        let Some(reserved) = self.engine.slots.reserve() else {
+            return Ok(());
+        };
+        self.suspects_owed = true; // unless it is answered that there is none
         self.suspect_at = now + SUSPECT_INTERVAL;
         self.batch += 1;
         let worker = self.engine.worker_id();
         let statement = ClaimSuspect {
-            queues: &self.lanes.queues(&self.lanes.free(&free)),
+            queues: &self.lanes.queues(reserved.lanes()),
             kinds: &self.engine.kinds,
             worker,
             batch: self.batch,
             default_timeout: self.engine.config.timeout.map(Span),
         };
         let answer = self.link.load::<_, Claimed>(statement).await;
-        self.suspects_owed = !self.start(answer, worker)?.is_empty();
-        if self.suspects_owed {
+        let suspect = self.take_suspect(answer, worker, reserved);
+        execute::start_waiting(&self.engine);
+        let suspect = suspect?;
+        self.suspects_owed = suspect;
+        if suspect {
             self.suspect_at = now;
         }
         Ok(())
     }
 
-    /// Gives the instant of the look for suspects that is owed, if it could take one. The last thing to do is done at once.
+    /// Gives the instant of the next look for suspects, if one is owed and none runs. The last thing to do is done at once.
     fn suspect_look(&self) -> Option<Instant> {
-        let (total, _) = self.engine.slots.free();
+        let slots = &self.engine.slots;
+        if slots.can_reserve() {
+            return Some(Instant::now());
+        }
         let last = self.engine.until_empty && self.lanes.are_empty();
-        let possible = self.suspects_owed && total > 0 && !self.engine.slots.has_suspect();
+        let possible = self.suspects_owed && !slots.has_suspect();
         possible.then(|| {
             if last {
                 Instant::now()
@@ -185,29 +206,60 @@ impl Fetcher {
         })
     }
 
-    /// Starts what a claim answered, in order, and ends the claim's batch: known first, ended then, or reconcile would
-    /// release what is just being started.
-    fn start(
-        &mut self,
+    /// Takes over what a claim answered, in order: each job waits until it has a slot, which may be at once.
+    fn take(&mut self, answer: Result<Vec<Claimed>, Error>, worker: i64) -> Result<Found, Error> {
+        let mut found = Found::default();
+        let answer = answer.map(|mut claimed| {
+            let since = Instant::now();
+            claimed.sort_by_key(Claimed::place);
+            let visited = claimed.first().map_or(0, |job| job.visited);
+            found.visited = usize::try_from(visited).unwrap_or(0);
+            found.jobs = claimed
+                .iter()
+                .map(|job| FoundJob {
+                    lane: self.lanes.position(&job.queue),
+                    place: job.place(),
+                    bytes: job.payload.bytes(),
+                    is_last_chance: job.attempt > job.max_retries,
+                })
+                .collect();
+            let waiting = claimed
+                .into_iter()
+                .zip(&found.jobs)
+                .map(|(job, found)| (found.lane, Waiting::new(&self.engine, job, since)))
+                .collect();
+            self.engine.slots.wait(waiting);
+        });
+        self.end_claim(worker);
+        execute::start_waiting(&self.engine);
+        answer.map(|()| found)
+    }
+
+    /// Starts the job that has lost a process, if one was claimed; true: it was.
+    fn take_suspect(
+        &self,
         answer: Result<Vec<Claimed>, Error>,
         worker: i64,
-    ) -> Result<Vec<(usize, Place)>, Error> {
-        let mut places = Vec::new();
-        let answer = answer.map(|mut claimed| {
-            claimed.sort_by_key(Claimed::place);
-            for job in claimed {
-                let lane = self.lanes.position(&job.queue);
-                places.push((lane, job.place()));
-                let slot = self.engine.slots.take(lane);
-                execute::start(&self.engine, job, slot);
-            }
-            if self.engine.worker_id() != worker {
-                // Registered anew while the claim was on its way: what it took belongs to a worker that is given up.
-                self.engine.flights.stop_all(StopReason::LeaseLost);
-            }
+        reserved: Reserved,
+    ) -> Result<bool, Error> {
+        let answer = answer.map(|claimed| {
+            let job = claimed.into_iter().next()?;
+            let slot = reserved.keep(self.lanes.position(&job.queue));
+            let job = Waiting::new(&self.engine, job, Instant::now());
+            execute::start(&self.engine, job, slot);
+            Some(())
         });
+        self.end_claim(worker);
+        answer.map(|started| started.is_some())
+    }
+
+    /// Ends a claim's batch once its jobs are known: before, reconcile would release what is just being started.
+    fn end_claim(&self, worker: i64) {
+        if self.engine.worker_id() != worker {
+            // Registered anew while the claim was on its way: what it took belongs to a worker that is given up.
+            self.engine.flights.stop_all(StopReason::LeaseLost);
+        }
         self.engine.end_batch(self.batch);
-        answer.map(|()| places)
     }
 
     /// Asks when the next scheduled job is due.
@@ -229,9 +281,12 @@ impl Fetcher {
     async fn wait(&mut self) {
         let engine = Arc::clone(&self.engine);
         let (until, suspects) = (self.next_reason(), self.suspect_look());
+        let patience = engine.config.prefetch_patience();
+        let patience = engine.slots.oldest().map(|since| since + patience);
         tokio::select! {
             heard = engine.wakes.heard() => self.lanes.note_heard(&heard),
-            () = engine.slots.freed() => self.note_freed(),
+            () = engine.slots.changed() => self.note_freed(),
+            () = sleep_until(patience) => self.give_back(),
             () = tokio::time::sleep_until(until.into()) => self.note_time(),
             () = sleep_until(suspects) => {} // the next round looks for them, and for nothing else
             () = engine.shutdown.reached(Phase::Draining) => {}
@@ -241,11 +296,11 @@ impl Fetcher {
     /// Gives the earliest instant at which time alone is a reason to look.
     fn next_reason(&self) -> Instant {
         let now = Instant::now();
-        let (total, _) = self.engine.slots.free();
+        let free = self.engine.slots.free();
         let busy_poll = self
             .lanes
             .is_busy()
-            .then(|| now + if total > 0 { BUSY_POLL } else { STALLED });
+            .then(|| now + if free > 0 { BUSY_POLL } else { STALLED });
         [
             Some(self.poll_at),
             Some(self.repoll_at),
@@ -257,6 +312,17 @@ impl Fetcher {
         .flatten()
         .min()
         .map_or(self.poll_at, |at| at.max(now + Duration::from_millis(1)))
+    }
+
+    /// Gives back what was claimed ahead and cannot start, because runs take longer than they did: others may be free.
+    fn give_back(&mut self) {
+        let patience = self.engine.config.prefetch_patience();
+        if let Some(before) = Instant::now().checked_sub(patience) {
+            let mut lanes = execute::give_back(&self.engine, before);
+            tracing::debug!(jobs = lanes.len(), "gave back jobs that were claimed ahead");
+            lanes.dedup();
+            self.lanes.note_given_back(&lanes);
+        }
     }
 
     fn note_freed(&mut self) {
@@ -324,6 +390,12 @@ impl Fetcher {
         self.engine.until_empty
             && self.lanes.stay_empty()
             && !self.suspects_owed
+            && !self.engine.slots.owes_to_suspects()
             && self.engine.flights.is_empty()
     }
+}
+
+fn counts(of_each: &[usize]) -> Vec<i32> {
+    let count = |&count| i32::try_from(count).unwrap_or(i32::MAX);
+    of_each.iter().map(count).collect()
 }

@@ -1,7 +1,7 @@
 //! Stores how runs ended: in batches, each row only if its run is still the current one.
 //!
 //! An end is kept and tried again until the database has answered for it: stored, stored by an earlier try whose answer
-//! was lost, or not this run's any more. Its slot is given back only then, so that an outage slows claims down.
+//! was lost, or not this run's any more. Until then it counts as not stored, so that an outage slows claims down.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -2,10 +2,13 @@
 //! whether there is a reason to look at it. Policy only: no database.
 
 use std::cmp::Reverse;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::ahead::Ahead;
+use super::config;
 use super::cursor::{Cursor, Place};
 use super::engine::Heard;
+use super::slots::{Done, LaneRoom, Room};
 use super::wake_mark::{MarkChange, WakeMark};
 
 /// All lanes of a worker, in the order of its slots.
@@ -21,6 +24,7 @@ struct Lane {
     queue: String,
     cursor: Cursor,
     mark: WakeMark,
+    ahead: Ahead,
     /// The last claim found no more; wait for a reason to look again.
     dry: bool,
     /// That claim was a sweep: there is nothing, not just nothing new.
@@ -33,26 +37,46 @@ struct Lane {
 #[derive(Debug)]
 pub(super) struct Ask {
     pub(super) open: Vec<usize>,
-    pub(super) slots: Vec<usize>,
+    pub(super) most: Vec<usize>,
+    /// Of these, so many can start at once. No slot is counted for two lanes.
+    pub(super) free: Vec<usize>,
     pub(super) sweeps: Vec<bool>,
     /// Most jobs of all lanes together.
     pub(super) total: usize,
     started: Instant,
 }
 
+/// What one claim found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) jobs: Vec<FoundJob>,
+    /// How many jobs it visited; more than it took, if it left some that have no retry left.
+    pub(super) visited: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FoundJob {
+    pub(super) lane: usize,
+    pub(super) place: Place,
+    /// Bytes of its payload.
+    pub(super) bytes: usize,
+    pub(super) is_last_chance: bool,
+}
+
 impl Lanes {
-    pub(super) fn new(queues: Vec<String>) -> Self {
+    pub(super) fn new(served: &[config::Lane], concurrency: usize) -> Self {
         let now = Instant::now();
-        let lane = |queue| Lane {
-            queue,
+        let lane = |lane: &config::Lane| Lane {
+            queue: lane.queue.clone(),
             cursor: Cursor::new(),
             mark: WakeMark::new(now),
+            ahead: Ahead::new(now, lane.concurrency.min(concurrency), served.len()),
             dry: false,
             swept_dry: false,
             empty: false,
         };
         Self {
-            lanes: queues.into_iter().map(lane).collect(),
+            lanes: served.iter().map(lane).collect(),
             turn: 0,
         }
     }
@@ -63,6 +87,24 @@ impl Lanes {
         found.unwrap_or(0) // a claim names the queues: it answers no other
     }
 
+    /// Gives how many jobs each lane may hold ahead of its free slots, `most` at most, now that so much is done.
+    pub(super) fn ahead(&mut self, done: &[Done], prefetch: Duration, most: usize) -> Vec<usize> {
+        let now = Instant::now();
+        let limit = |(lane, &done): (&mut Lane, &Done)| {
+            lane.ahead.measure(now, done, prefetch);
+            lane.ahead.limit(now, prefetch, most)
+        };
+        self.lanes.iter_mut().zip(done).map(limit).collect()
+    }
+
+    /// Jobs of these lanes waited for too long and were given back: what the lanes had proven holds no more.
+    pub(super) fn note_given_back(&mut self, lanes: &[usize]) {
+        let now = Instant::now();
+        for &lane in lanes {
+            self.lanes[lane].ahead.hold_off(now);
+        }
+    }
+
     /// Gives the queues of some lanes.
     pub(super) fn queues(&self, lanes: &[usize]) -> Vec<String> {
         lanes
@@ -71,38 +113,35 @@ impl Lanes {
             .collect()
     }
 
-    /// Gives the lanes that have a free slot, in their turn.
-    pub(super) fn free(&self, free: &[usize]) -> Vec<usize> {
-        let count = self.lanes.len();
-        let mut order: Vec<usize> = (0..count).filter(|&lane| free[lane] > 0).collect();
-        order.sort_by_key(|&lane| Reverse(lane.wrapping_add(self.turn) % count));
-        order
-    }
-
-    /// Puts a claim together: lanes with a free slot and a reason to look; `None`: there is none.
-    pub(super) fn ask(&self, free: &[usize], total: usize, batch: usize) -> Option<Ask> {
+    /// Puts a claim together: lanes with room and a reason to look, in their turn; `None`: there is none.
+    pub(super) fn ask(&self, room: &Room, batch: usize) -> Option<Ask> {
         let started = Instant::now();
-        let mut open = self.free(free);
-        open.retain(|&lane| !self.lanes[lane].dry);
-        let of_each = |give: fn(&Lane, Instant) -> bool| {
-            open.iter()
-                .map(|&lane| give(&self.lanes[lane], started))
-                .collect()
-        };
-        let ask = Ask {
-            slots: open.iter().map(|&lane| free[lane].min(batch)).collect(),
-            sweeps: of_each(|lane, now| lane.cursor.sweep_is_due(now)),
-            total: total.min(batch),
+        let count = self.lanes.len();
+        let is_open = |&lane: &usize| room.lanes[lane].most > 0 && !self.lanes[lane].dry;
+        let mut in_turn: Vec<usize> = (0..count).filter(is_open).collect();
+        in_turn.sort_by_key(|&lane| Reverse(lane.wrapping_add(self.turn) % count));
+        let mut ask = Ask {
+            open: Vec::new(),
+            most: Vec::new(),
+            free: Vec::new(),
+            sweeps: Vec::new(),
+            total: room.total.min(batch),
             started,
-            open,
         };
+        for (lane, shared) in shares(&in_turn, room) {
+            ask.open.push(lane);
+            ask.most.push(shared.most.min(batch));
+            ask.free.push(shared.free.min(batch));
+            let cursor = &self.lanes[lane].cursor;
+            ask.sweeps.push(cursor.sweep_is_due(started));
+        }
         (!ask.open.is_empty()).then_some(ask)
     }
 
-    /// Is true when there is a reason to look at a lane that has a free slot.
-    pub(super) fn is_open(&self, free: &[usize]) -> bool {
-        let mut lanes = self.lanes.iter().zip(free);
-        lanes.any(|(lane, &free)| free > 0 && !lane.dry)
+    /// Is true when there is a reason to look at a lane that has room.
+    pub(super) fn is_open(&self, room: &Room) -> bool {
+        let mut lanes = self.lanes.iter().zip(&room.lanes);
+        lanes.any(|(lane, room)| room.most > 0 && !lane.dry)
     }
 
     /// Gives the cursor of a lane.
@@ -111,34 +150,39 @@ impl Lanes {
     }
 
     /// Moves cursors and marks by what a claim found. `alone`: no run of ours was on its way when it was asked.
-    pub(super) fn note_claim(&mut self, ask: &Ask, claimed: &[(usize, Place)], alone: bool) {
+    pub(super) fn note_claim(&mut self, ask: &Ask, found: &Found, alone: bool) {
         let now = Instant::now();
-        let stopped_early = claimed.len() >= ask.total;
+        let stopped_early = found.visited >= ask.total;
         // A claim that stopped early has not visited the lanes behind the last one that gave something.
-        let gave = |lane: &usize| claimed.iter().any(|(of, _)| of == lane);
+        let gave = |lane: &usize| found.jobs.iter().any(|job| job.lane == *lane);
         let visited = if stopped_early {
             ask.open.iter().rposition(gave).map_or(0, |last| last + 1)
         } else {
             ask.open.len()
         };
-        for (position, &lane) in ask.open.iter().enumerate() {
-            let places = || claimed.iter().filter(move |(of, _)| *of == lane);
-            let found = places().count();
-            let full = found >= ask.slots[position] || stopped_early;
-            let last = places().map(|(_, place)| *place).max();
-            let lane = &mut self.lanes[lane];
+        for (position, &number) in ask.open.iter().enumerate() {
+            let of_lane = |job: &&FoundJob| job.lane == number;
+            let jobs: Vec<&FoundJob> = found.jobs.iter().filter(of_lane).collect();
+            let left = ask.may_have_left(position, jobs.len(), found);
+            let full = jobs.len() >= ask.most[position] || stopped_early || left;
+            let lane = &mut self.lanes[number];
             if ask.sweeps[position] && position < visited {
                 lane.cursor.swept(now, now.duration_since(ask.started));
             }
-            match last {
+            match jobs.iter().map(|job| job.place).max() {
                 _ if !full => lane.cursor.exhausted(),
                 Some(last) => lane.cursor.stopped_at(last),
                 None => {}
             }
+            for job in &jobs {
+                lane.ahead.note_bytes(job.bytes);
+            }
+            let last_chance = left || jobs.iter().any(|job| job.is_last_chance);
+            lane.ahead.note_last_chance(last_chance);
             lane.dry = !full;
             lane.swept_dry = !full && ask.sweeps[position];
-            lane.empty = alone && claimed.is_empty() && lane.swept_dry;
-            lane.mark.claimed(now, found, full);
+            lane.empty = alone && found.jobs.is_empty() && lane.swept_dry;
+            lane.mark.claimed(now, jobs.len(), full);
         }
         self.turn = self.turn.wrapping_add(1);
     }
@@ -200,10 +244,10 @@ impl Lanes {
         self.lanes.iter().any(|lane| lane.mark.is_busy())
     }
 
-    /// Is true when nothing but time or a notification is a reason to look: what is open is dry, and all is announced.
-    pub(super) fn is_quiet(&self, free: &[usize]) -> bool {
-        let mut lanes = self.lanes.iter().zip(free);
-        lanes.all(|(lane, &free)| (lane.dry || free == 0) && !lane.mark.is_busy())
+    /// Is true when nothing but time or a notification is a reason to look: what has room is dry, and all is announced.
+    pub(super) fn is_quiet(&self, room: &Room) -> bool {
+        let mut lanes = self.lanes.iter().zip(&room.lanes);
+        lanes.all(|(lane, room)| (lane.dry || room.most == 0) && !lane.mark.is_busy())
     }
 
     /// Gives the instant of the first sweep that is owed to a lane that is dry only as far as its cursor looked.
@@ -221,4 +265,31 @@ impl Lanes {
     pub(super) fn stay_empty(&self) -> bool {
         self.lanes.iter().all(|lane| lane.empty && lane.dry)
     }
+}
+
+impl Ask {
+    /// Is true when the claim may have left jobs of a lane that have no retry left. It takes such a job only into a free slot.
+    /// If it took nothing at all, it could not say how many it visited.
+    fn may_have_left(&self, position: usize, found: usize, all: &Found) -> bool {
+        let (most, free) = (self.most[position], self.free[position]);
+        let left_some = all.visited > all.jobs.len() || all.jobs.is_empty() && free == 0;
+        left_some && (free..most).contains(&found)
+    }
+}
+
+/// Shares the free slots out among lanes, so that none is counted twice, and leaves out those for which nothing is left. What
+/// is not claimed ahead at all needs no shares: the total keeps it within the slots.
+fn shares(in_turn: &[usize], room: &Room) -> Vec<(usize, LaneRoom)> {
+    let rooms = in_turn.iter().map(|&lane| (lane, room.lanes[lane]));
+    if rooms.clone().all(|(_, room)| room.most == room.free) {
+        return rooms.collect();
+    }
+    let mut left = room.free;
+    let share = |(lane, room): (usize, LaneRoom)| {
+        let free = room.free.min(left);
+        left -= free;
+        let most = room.most - room.free + free;
+        (most > 0).then_some((lane, LaneRoom { most, free }))
+    };
+    rooms.filter_map(share).collect()
 }

@@ -3,6 +3,7 @@
 //! [`fetch`] claims, [`execute`] runs, [`finish`] stores; [`heartbeat`] keeps the lease, [`listener`] hears of work,
 //! [`upkeep`] and [`crate::maintenance`] put right what was lost. Each loop owns its connection and survives its failures.
 
+mod ahead;
 mod builder;
 mod conclude;
 mod config;
@@ -22,6 +23,7 @@ mod shutdown;
 mod slots;
 mod tally;
 mod upkeep;
+mod waiting;
 mod wake_mark;
 
 use std::future::Future;
@@ -198,6 +200,7 @@ impl Worker {
             engine.shutdown.stop_now();
         }
         tasks.end_fetching().await; // what a claim on its way brings is released like the rest
+        execute::give_back(&engine, std::time::Instant::now());
         stop(&engine).await;
         tasks.end().await;
         heartbeat.stop().await;
