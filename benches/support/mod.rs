@@ -8,6 +8,7 @@ pub mod load;
 pub mod options;
 pub mod processor;
 pub mod report;
+pub mod wake;
 pub mod work;
 
 use local_postgres::LocalPostgres;

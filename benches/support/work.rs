@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use diesel::prelude::*;
-use diesel::sql_types::BigInt;
+use diesel::sql_types::{BigInt, Text};
 use pgqueue_core::{JobState, Worker, WorkerBuilder};
 
 /// Drains what is due; gives the time from the start of the worker to its end.
@@ -44,19 +44,22 @@ pub fn count(url: &str, state: JobState) -> anyhow::Result<i64> {
     Ok(jobs.get_result(&mut conn)?)
 }
 
-/// Counts the transactions that a database has seen, those that rolled back included. The server tells a second late.
+/// Counts the transactions that a database has seen, those that rolled back included. Looks from another database, so that
+/// the look is not among them. PostgreSQL tells of a transaction late: at its session's next one, or after ten seconds.
 ///
 /// # Errors
 /// What the server refuses.
-pub fn transactions(url: &str) -> anyhow::Result<i64> {
+pub fn transactions(elsewhere: &str, database: &str) -> anyhow::Result<i64> {
     #[derive(QueryableByName)]
     struct Seen {
         #[diesel(sql_type = BigInt)]
         seen: i64,
     }
-    let query = "SELECT xact_commit + xact_rollback AS seen FROM pg_stat_database WHERE datname = current_database()";
+    let query =
+        "SELECT xact_commit + xact_rollback AS seen FROM pg_stat_database WHERE datname = $1";
     let seen: Seen = diesel::sql_query(query)
-        .get_result(&mut PgConnection::establish(url)?)
+        .bind::<Text, _>(database)
+        .get_result(&mut PgConnection::establish(elsewhere)?)
         .context("the server keeps no statistics")?;
     Ok(seen.seen)
 }

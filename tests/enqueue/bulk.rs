@@ -1,5 +1,8 @@
 //! Many jobs in one call: answers in order, duplicates as one by one, statements of 1,000 rows.
 
+use std::time::Duration;
+
+use chrono::{TimeZone, Utc};
 use diesel::prelude::*;
 use diesel::result::Error::RollbackTransaction;
 use pgqueue_core::{Enqueued, Error, JobState, NewJob, enqueue_all, enqueue_all_async};
@@ -88,6 +91,84 @@ fn jobs_without_keys_get_ids_in_the_order_of_the_call() {
     let answers = enqueue_all(&mut db.sync(), (0..1200).map(|_| job("email"))).unwrap();
 
     assert!(answers.is_sorted_by_key(|answer| answer.id));
+}
+
+#[test]
+fn settings_that_jobs_share_and_settings_that_they_do_not_arrive_alike() {
+    let due = |n: u32| Utc.timestamp_opt(1_900_000_000 + i64::from(n), 0).unwrap();
+    let varied = |n: u32| {
+        let job = NewJob::new(format!("kind {n}"), json!(n))
+            .queue(format!("queue {n}"))
+            .priority(i16::try_from(n % 10).unwrap())
+            .max_retries(i32::try_from(n).unwrap());
+        match n % 3 {
+            0 => job.run_at(due(n)),
+            1 => job.timeout(Duration::from_secs(u64::from(n))),
+            _ => job.tag(format!("tag {n}")),
+        }
+    };
+    for keyed in [false, true] {
+        for same in [false, true] {
+            let db = TestDatabase::migrated();
+            let jobs = (0..30).map(|n| {
+                let job = varied(if same { 10 } else { n });
+                if keyed {
+                    job.unique_key(format!("key {n:02}"))
+                } else {
+                    job
+                }
+            });
+            let jobs: Vec<NewJob> = jobs.collect();
+
+            let mut one_by_one = db.sync();
+            for job in jobs.clone() {
+                job.enqueue(&mut one_by_one).unwrap();
+            }
+            let expected = settings(&db);
+            db.execute("DELETE FROM pgqueue_jobs");
+            enqueue_all(&mut db.sync(), jobs).unwrap();
+
+            assert_eq!(settings(&db), expected, "keyed: {keyed}, same: {same}");
+        }
+    }
+}
+
+/// Gives what the jobs were enqueued with.
+fn settings(db: &TestDatabase) -> Vec<String> {
+    db.texts(
+        "SELECT concat_ws('|', queue, kind, payload, priority, max_retries, unique_key, timeout, metadata,
+                          CASE WHEN run_at > now() THEN run_at END)
+         FROM pgqueue_jobs ORDER BY queue, payload, unique_key",
+    )
+}
+
+#[test]
+fn a_delay_of_all_and_a_delay_of_some_are_counted_from_the_call() {
+    let db = TestDatabase::migrated();
+    let later = |seconds| job("email").delay(Duration::from_secs(seconds));
+
+    enqueue_all(&mut db.sync(), [later(600), later(600)]).unwrap();
+    enqueue_all(&mut db.sync(), [later(600), job("now")]).unwrap();
+
+    let waits =
+        "SELECT count(*) FROM pgqueue_jobs WHERE run_at - created_at BETWEEN '599 s' AND '601 s'";
+    assert_eq!((db.number(waits), db.jobs().len()), (3, 4));
+}
+
+#[test]
+fn rows_that_a_trigger_of_the_host_leaves_out_are_an_error_and_no_wrong_ids() {
+    let db = TestDatabase::migrated();
+    db.execute(
+        "CREATE FUNCTION leave_out() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN RETURN CASE WHEN NEW.payload = '1' THEN NULL ELSE NEW END; END $$;
+         CREATE TRIGGER leave_out BEFORE INSERT ON pgqueue_jobs FOR EACH ROW EXECUTE FUNCTION leave_out()",
+    );
+
+    let jobs = (0..3).map(|n| NewJob::new("email", json!(n)));
+    let error = enqueue_all(&mut db.sync(), jobs).unwrap_err();
+
+    let error = Error::of(&error).unwrap().to_string();
+    assert!(error.contains("stored 2 of 3 jobs"), "{error}");
 }
 
 #[test]

@@ -125,10 +125,18 @@ fn cases() -> Vec<Case> {
             100,
         ),
         case(
-            "enqueue_all",
+            "enqueue_keyless",
             Host,
-            "'{default,default,default}', '{email,email,email}', ARRAY['{}', '{}', '{}']::jsonb[], '{5,5,5}', '{NULL,NULL,NULL}', \
-             '{NULL,NULL,NULL}', '{3,3,3}', '{NULL,key 7,new}', '{NULL,NULL,NULL}', '{NULL,NULL,NULL}'",
+            "'{default,default,default}', NULL, ARRAY['{}', '{}', '{}']::jsonb[], '{5,4,5}', NULL, NULL, NULL, NULL, NULL, \
+             NULL, 'email', NULL, NULL, NULL, 3, NULL, NULL",
+            3,
+            100,
+        ),
+        case(
+            "enqueue_keyed",
+            Host,
+            "NULL, NULL, ARRAY['{}', '{}', '{}']::jsonb[], NULL, NULL, NULL, NULL, NULL, NULL, \
+             'default', 'email', 5, NULL, NULL, 3, NULL, NULL, '{key 6,key 7,new}'",
             3,
             150,
         ),

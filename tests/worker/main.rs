@@ -146,9 +146,17 @@ impl Ear {
     }
 
     async fn hears(&mut self, payload: &str) {
+        while self.next().await != payload {}
+    }
+
+    async fn next(&mut self) -> String {
         let mut heard = std::pin::pin!(self.0.notifications_stream());
-        let announced = async { while heard.next().await.unwrap().unwrap().payload != payload {} };
-        let patience = tokio::time::timeout(Duration::from_secs(60), announced);
-        patience.await.expect("it is announced");
+        let patience = tokio::time::timeout(Duration::from_secs(60), heard.next());
+        patience
+            .await
+            .expect("something is announced")
+            .unwrap()
+            .unwrap()
+            .payload
     }
 }

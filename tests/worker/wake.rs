@@ -272,6 +272,56 @@ async fn a_job_whose_transaction_began_before_the_worker_fell_asleep_is_found() 
 }
 
 #[tokio::test]
+async fn a_job_whose_transaction_looks_at_an_old_snapshot_is_found() {
+    let db = TestDatabase::migrated();
+    let mut late = db.sync();
+    let run = |conn: &mut PgConnection, statement| {
+        diesel::connection::SimpleConnection::batch_execute(conn, statement).unwrap();
+    };
+    run(&mut late, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1");
+    let running = Running::start(worker(&db, async |_, _| Ok::<_, String>(())));
+    wait_until_idle(&db).await;
+    let mut ear = Ear::open(&db, "pgqueue.public").await;
+
+    let id = job().enqueue(&mut late).unwrap().id;
+    run(&mut late, "COMMIT");
+
+    db.wait_for_state(id, JobState::Completed).await;
+    db.execute("NOTIFY \"pgqueue.public\", 'the end of the test'");
+    assert_eq!(
+        ear.next().await,
+        "the end of the test",
+        "it announced nothing"
+    );
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_job_enqueued_while_another_worker_had_cleared_the_mark_is_found() {
+    let db = TestDatabase::migrated();
+    let running = Running::start(worker(&db, async |_, _| Ok::<_, String>(())));
+    wait_until_idle(&db).await;
+    let mut late = db.sync();
+    let run = |conn: &mut PgConnection, statement| {
+        diesel::connection::SimpleConnection::batch_execute(conn, statement).unwrap();
+    };
+    // As a busy worker does: it clears the mark, and sets it again when it is quiet.
+    db.execute("UPDATE pgqueue_wake SET wanted = false");
+    run(&mut late, "BEGIN");
+    let straddling = job().enqueue(&mut late).unwrap().id;
+    let before = enqueue(&db, job());
+    let busy = Running::start(worker(&db, async |_, _| Ok::<_, String>(())));
+    db.wait_for_state(before, JobState::Completed).await;
+    wait_until_idle(&db).await;
+
+    run(&mut late, "COMMIT");
+
+    db.wait_for_state(straddling, JobState::Completed).await;
+    running.stop().await;
+    busy.stop().await;
+}
+
+#[tokio::test]
 async fn scheduled_jobs_run_when_they_are_due_and_not_before() {
     let db = TestDatabase::migrated();
     let running = Running::start(worker(&db, async |_, _| Ok::<_, String>(())));

@@ -5,6 +5,7 @@
 //! statement (`pgqueue_enqueue_again`), so that the async form stays one plain query and can be pipelined by `try_join!`.
 
 mod bulk;
+mod columns;
 pub(crate) mod insert;
 mod validate;
 

@@ -1,6 +1,6 @@
 //! The bounds of a job's fields, checked before anything is sent. The table's `CHECK` constraints hold the same bounds.
 
-use std::io;
+use std::{fmt, io};
 
 use serde_json::Value;
 use serde_json::ser::{Formatter, Serializer};
@@ -26,7 +26,12 @@ pub(super) fn check(job: &NewJob) -> Result<&Value, Error> {
     check_range("priority", job.priority.into(), 0, 9)?;
     check_range("max_retries", job.max_retries.into(), 0, 1000)?;
     if let Some(key) = &job.unique_key {
-        check_text("unique_key", "unique_key of the job", key, KEY_LIMIT)?;
+        check_text(
+            "unique_key",
+            format_args!("unique_key of the job"),
+            key,
+            KEY_LIMIT,
+        )?;
     }
     if let Some(timeout) = job.timeout {
         let seconds = timeout
@@ -53,15 +58,20 @@ pub(super) fn check(job: &NewJob) -> Result<&Value, Error> {
 }
 
 pub(crate) fn check_name(field: &'static str, name: &str) -> Result<(), Error> {
-    check_text(field, &format!("{field} of the job"), name, NAME_LIMIT)
+    check_text(field, format_args!("{field} of the job"), name, NAME_LIMIT)
 }
 
 /// Checks the name of a queue that is meant itself, whatever its jobs.
 pub(crate) fn check_queue_name(name: &str) -> Result<(), Error> {
-    check_text("queue", "name of the queue", name, NAME_LIMIT)
+    check_text("queue", format_args!("name of the queue"), name, NAME_LIMIT)
 }
 
-fn check_text(field: &'static str, called: &str, text: &str, limit: usize) -> Result<(), Error> {
+fn check_text(
+    field: &'static str,
+    called: fmt::Arguments<'_>,
+    text: &str,
+    limit: usize,
+) -> Result<(), Error> {
     if text.is_empty() {
         let invalid = Invalid {
             field,
@@ -120,23 +130,27 @@ pub(crate) fn check_range(
 }
 
 fn check_json(field: &'static str, json: &Value, limit: usize) -> Result<(), Error> {
-    let called = format!("{field} of the job");
-    let depth = depth(json); // first: what comes after it calls itself once a level
-    if depth > DEPTH_LIMIT {
+    let survey = Survey::of(json);
+    if survey.depth > DEPTH_LIMIT {
         let invalid = Invalid {
             field,
-            size: length(depth),
+            size: length(survey.depth),
             limit: length(DEPTH_LIMIT),
         };
         let message = format!(
-            "{called} is nested {depth} levels deep: at most {DEPTH_LIMIT} can be read back"
+            "{field} of the job is nested {} levels deep: at most {DEPTH_LIMIT} can be read back",
+            survey.depth
         );
         return Err(Error::out_of_bounds(invalid, message));
     }
-    if has_nul(json) {
-        return Err(nul(field, &called, "in a text or a name", 0));
+    if survey.has_nul {
+        let called = format_args!("{field} of the job");
+        return Err(nul(field, called, "in a text or a name", 0));
     }
-    let size = printed_size(json);
+    if survey.most <= limit {
+        return Ok(());
+    }
+    let size = printed_size(json); // not before the depth is known: it calls itself once a level
     if size <= limit {
         return Ok(());
     }
@@ -152,35 +166,63 @@ fn check_json(field: &'static str, json: &Value, limit: usize) -> Result<(), Err
     ))
 }
 
-/// Counts the lists and objects around the innermost value.
-fn depth(json: &Value) -> usize {
-    let mut deepest = 0;
-    let mut open = vec![(json, 1)];
-    while let Some((json, level)) = open.pop() {
-        let inner: &mut dyn Iterator<Item = &Value> = match json {
-            Value::Array(items) => &mut items.iter(),
-            Value::Object(entries) => &mut entries.values(),
-            _ => continue,
-        };
-        deepest = deepest.max(level);
-        let nested = inner.filter(|json| json.is_array() || json.is_object());
-        open.extend(nested.map(|json| (json, level + 1)));
-    }
-    deepest
+/// What one walk through JSON tells, without printing it.
+#[derive(Debug, Default)]
+struct Survey {
+    /// The lists and objects around the innermost value.
+    depth: usize,
+    /// A text or a name has a NUL character.
+    has_nul: bool,
+    /// As long as it can be when it is printed; a few times what it is. Few payloads come near their limit.
+    most: usize,
 }
 
-fn has_nul(json: &Value) -> bool {
-    match json {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(items) => items.iter().any(has_nul),
-        Value::Object(entries) => entries
-            .iter()
-            .any(|(name, value)| name.contains('\0') || has_nul(value)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+impl Survey {
+    /// Walks by a list of its own: JSON that is too deep would be too deep for the stack, too.
+    fn of(json: &Value) -> Self {
+        let mut survey = Self::default();
+        let (mut next, mut open) = (Some((json, 1)), Vec::new());
+        while let Some((json, level)) = next {
+            match json {
+                Value::Array(items) => {
+                    survey.enter(level);
+                    open.extend(items.iter().map(|item| (item, level + 1)));
+                    survey.add(2 * items.len());
+                }
+                Value::Object(entries) => {
+                    survey.enter(level);
+                    for (name, value) in entries {
+                        survey.text(name);
+                        survey.add(4);
+                        open.push((value, level + 1));
+                    }
+                }
+                Value::String(text) => survey.text(text),
+                Value::Number(number) if number.is_i64() || number.is_u64() => survey.add(20),
+                Value::Number(_) => survey.add(usize::MAX), // 1e308 is printed in all its digits
+                Value::Bool(_) | Value::Null => survey.add(5),
+            }
+            next = open.pop();
+        }
+        survey
+    }
+
+    fn enter(&mut self, level: usize) {
+        self.depth = self.depth.max(level);
+        self.add(2);
+    }
+
+    fn text(&mut self, text: &str) {
+        self.has_nul |= text.contains('\0');
+        self.add(2 + text.len().saturating_mul(6)); // a control character is six: \u001f
+    }
+
+    fn add(&mut self, bytes: usize) {
+        self.most = self.most.saturating_add(bytes);
     }
 }
 
-fn nul(field: &'static str, called: &str, place: &str, size: i64) -> Error {
+fn nul(field: &'static str, called: fmt::Arguments<'_>, place: &str, size: i64) -> Error {
     Error::out_of_bounds(
         Invalid {
             field,
@@ -262,4 +304,44 @@ fn length(bytes: usize) -> i64 {
 
 fn clamp(seconds: u64) -> i64 {
     i64::try_from(seconds).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(6, 60, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::hash_map(any::<String>(), inner, 0..6)
+                    .prop_map(|entries| Value::Object(entries.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_printed_longer_than_the_survey_says(json in any_json()) {
+            prop_assert!(printed_size(&json) <= Survey::of(&json).most);
+        }
+    }
+
+    #[test]
+    fn lists_and_objects_count_as_levels_and_values_do_not() {
+        let depth = |text| Survey::of(&serde_json::from_str(text).unwrap()).depth;
+        assert_eq!(depth("1"), 0);
+        assert_eq!(depth("[]"), 1);
+        assert_eq!(depth(r#"{"a": [1, {"b": 2}], "c": 3}"#), 3);
+    }
 }

@@ -20,14 +20,14 @@ const BACKLOG_CLAIMS: usize = 3;
 pub(super) const BUSY_POLL: Duration = Duration::from_millis(4);
 
 /// What is to be done to the mark in the database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum MarkChange {
     Set,
     Clear,
 }
 
 /// One queue's mark as this worker wants it.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct WakeMark {
     set: bool,
     changed_at: Option<Instant>,
@@ -112,6 +112,13 @@ impl WakeMark {
         self.window_count += events;
     }
 }
+
+#[cfg(test)]
+mod interleavings;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod worker;
 
 #[cfg(test)]
 mod tests {
