@@ -1,14 +1,14 @@
 //! What a worker costs that has little to do: one that is idle, and one of which 10,000 jobs are in flight and sleep.
 //! Transactions and processor time a second, and memory.
 //!
-//! `cargo bench --bench idle`; `-- --jobs 10000 --rounds 3`, `--only flight`, `--json`. `DATABASE_URL` names a server to
-//! use instead of a private one.
+//! `cargo bench --bench idle` watches each once, `-- --full` three times; `--jobs N`, `--rounds N`, `--only flight`, `--json`.
+//! `DATABASE_URL` names a server to use instead of a private one.
 
 use std::time::Duration;
 
 use local_postgres::LocalPostgres;
 use pgqueue_core::{JobState, Worker};
-use pgqueue_suite::bench::options::Options;
+use pgqueue_suite::bench::options::{Options, Sizes};
 use pgqueue_suite::bench::report::{self, Row, note};
 use pgqueue_suite::bench::{load, median, processor, server, work};
 
@@ -19,7 +19,7 @@ const LATE: Duration = Duration::from_secs(2);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let options = Options::from_args(10_000, 2)?;
+    let options = Options::from_args(Sizes::new(10_000, 1), Sizes::new(10_000, 3))?;
     let server = server()?;
     let mut rows = Vec::new();
     for (name, jobs) in [

@@ -1,8 +1,8 @@
 //! How soon a job begins: from the call that enqueues it to the start of its handler, on a worker that is idle but for 40
 //! jobs a second; beside a bare listener that is notified by the insert, claims, and has the row.
 //!
-//! `cargo bench --bench latency`; `-- --jobs 400 --rounds 5`, `--json`. `DATABASE_URL` names a server to use instead of a
-//! private one. Both sides are this process, so one clock tells.
+//! `cargo bench --bench latency` enqueues 200 jobs twice, `-- --full` 400 jobs five times; `--jobs N`, `--rounds N`, `--json`.
+//! `DATABASE_URL` names a server to use instead of a private one. Both sides are this process, so one clock tells.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection};
 use futures_util::{StreamExt as _, stream};
 use local_postgres::LocalPostgres;
 use pgqueue_core::{NewJob, RawJob, Worker};
-use pgqueue_suite::bench::options::Options;
+use pgqueue_suite::bench::options::{Options, Sizes};
 use pgqueue_suite::bench::report::{self, Row, note};
 use pgqueue_suite::bench::{bare, load, server};
 use serde_json::json;
@@ -60,7 +60,7 @@ impl Times {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let options = Options::from_args(200, 3)?;
+    let options = Options::from_args(Sizes::new(200, 2), Sizes::new(400, 5))?;
     let server = server()?;
     let jobs = WARM_UP + usize::try_from(options.jobs)?;
     let mut rows = [

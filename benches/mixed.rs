@@ -1,8 +1,8 @@
 //! Producers and a worker at once: four connections that enqueue one job a call, each committed, while a worker with default
 //! settings runs them; beside four bare connections that insert into the same table and nobody who claims.
 //!
-//! `cargo bench --bench mixed`; `-- --jobs 60000 --rounds 3`, `--json`. `DATABASE_URL` names a server to use instead of a
-//! private one.
+//! `cargo bench --bench mixed` enqueues 10,000 jobs twice, `-- --full` 60,000 five times; `--jobs N`, `--rounds N`, `--json`.
+//! `DATABASE_URL` names a server to use instead of a private one.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use diesel_async::{AsyncConnection as _, AsyncPgConnection};
 use futures_util::future::try_join_all;
 use local_postgres::LocalPostgres;
 use pgqueue_core::{JobState, NewJob, Worker};
-use pgqueue_suite::bench::options::Options;
+use pgqueue_suite::bench::options::{Options, Sizes};
 use pgqueue_suite::bench::report::{self, Row, a_second, note};
 use pgqueue_suite::bench::{bare, load, median, server, work};
 use serde_json::json;
@@ -19,7 +19,7 @@ const PRODUCERS: i32 = 4;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let options = Options::from_args(20_000, 3)?;
+    let options = Options::from_args(Sizes::new(10_000, 2), Sizes::new(60_000, 5))?;
     let server = server()?;
     let mut row = Row::new("4 producers and a worker, completed", "jobs/s");
     let mut backlogs = Vec::new();

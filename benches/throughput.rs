@@ -1,8 +1,9 @@
 //! How fast jobs that do nothing are drained: by one worker as it is tuned for it, as it is by default, with completed jobs
 //! deleted, and by several processes; beside two bare connections that run ideal statements, one claiming while the other ends.
 //!
-//! `cargo bench --bench throughput`; `-- --jobs 100000 --rounds 5`, `--only default`, `--json`. `DATABASE_URL` names a server
-//! to use instead of a private one. Times are from the start of a worker to its end, migrations and the fill apart.
+//! `cargo bench --bench throughput` drains 40,000 jobs twice, `-- --full` 100,000 five times; `--jobs N`, `--rounds N`,
+//! `--only default`, `--json`. `DATABASE_URL` names a server to use instead of a private one. Times are from the start of a
+//! worker to its end, migrations and the fill apart.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use anyhow::Context as _;
 use local_postgres::{Database, LocalPostgres};
 use pgqueue_core::{JobState, Worker};
 use pgqueue_suite::bench::bare::{self, Done};
-use pgqueue_suite::bench::options::Options;
+use pgqueue_suite::bench::options::{Options, Sizes};
 use pgqueue_suite::bench::report::{self, Row, a_second, microseconds_each, note};
 use pgqueue_suite::bench::{load, median, processor, server, work};
 
@@ -75,7 +76,7 @@ async fn main() -> anyhow::Result<()> {
         work::drain(Worker::builder(url.as_str())).await?;
         return Ok(());
     }
-    let options = Options::from_args(100_000, 3)?;
+    let options = Options::from_args(Sizes::new(40_000, 2), Sizes::new(100_000, 5))?;
     let server = server()?;
     let mut rows = Vec::new();
     for scenario in SCENARIOS

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::meter::{Meter, Work};
+use crate::meter::Work;
 use crate::page::Page;
 use crate::tabs::Tabs;
 
@@ -26,8 +26,8 @@ pub(crate) fn progress(page: Option<&Page>) {
     }
 }
 
-pub(crate) fn table(meter: &Meter<'_>, pages: &[Page], tabs: &[Tabs]) {
-    println!("PostgreSQL {}\n", meter.version);
+pub(crate) fn table(title: &str, pages: &[Page], tabs: &[Tabs], samples: usize) {
+    println!("{title}\n");
     println!(
         "  {:<44} {:>6} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>6} {:>7} {:>8}",
         "page (ms to the first byte)",
@@ -35,7 +35,7 @@ pub(crate) fn table(meter: &Meter<'_>, pages: &[Page], tabs: &[Tabs]) {
         "cold",
         "first",
         "median",
-        "max of 20",
+        format!("max of {samples}"),
         "bytes",
         "db ms",
         "stmts",
@@ -106,7 +106,7 @@ fn print_guilty(page: &Page) {
     println!("\n! {}\n  {ms:.1} ms in: {text}", page.address);
 }
 
-pub(crate) fn json(meter: &Meter<'_>, pages: &[Page], tabs: &[Tabs]) -> Value {
+pub(crate) fn json(title: &str, pages: &[Page], tabs: &[Tabs]) -> Value {
     let page = |page: &Page| {
         json!({
             "address": page.address,
@@ -136,7 +136,7 @@ pub(crate) fn json(meter: &Meter<'_>, pages: &[Page], tabs: &[Tabs]) -> Value {
         })
     };
     json!({
-        "postgresql": meter.version,
+        "title": title,
         "limit_ms": ms(LIMIT),
         "pages": pages.iter().map(page).collect::<Vec<_>>(),
         "tabs": tabs.iter().map(tab).collect::<Vec<_>>(),
