@@ -28,11 +28,12 @@ async fn main() -> anyhow::Result<()> {
     )
     .await?;
     let title = format!(
-        "PostgreSQL {}, {} jobs beside {} completed and {} future ones, default settings; yardstick: the same in an empty table",
+        "PostgreSQL {}, {} jobs beside {} completed and {} future ones, {} rounds, default settings; yardstick: the same in an empty table",
         server.version(),
         options.jobs,
         COMPLETED * i64::from(options.jobs),
-        FUTURE * i64::from(options.jobs)
+        FUTURE * i64::from(options.jobs),
+        options.rounds
     );
     report::print(&title, &[row], options.json);
     Ok(())
@@ -40,22 +41,10 @@ async fn main() -> anyhow::Result<()> {
 
 async fn drain(server: &LocalPostgres, jobs: i32, is_big: bool) -> anyhow::Result<f64> {
     let database = load::empty(server)?;
-    let completed = if is_big {
-        COMPLETED * i64::from(jobs)
-    } else {
-        0
-    };
+    let completed = COMPLETED * i64::from(jobs) * i64::from(is_big);
     if is_big {
-        load::fill(
-            &database,
-            &format!(
-                "INSERT INTO pgqueue_jobs (kind, payload, state, attempt, fencing_token, started_at, finished_at) \
-             SELECT 'noop', '{{\"note\": \"a small payload\"}}', 'completed', 1, 1, now(), now() - n * interval '10 ms' FROM generate_series(1, {completed}) AS n; \
-             INSERT INTO pgqueue_jobs (kind, payload, run_at) \
-             SELECT 'noop', '{{\"note\": \"a small payload\"}}', now() + interval '1 day' + n * interval '1 ms' FROM generate_series(1, {}) AS n",
-                FUTURE * i64::from(jobs)
-            ),
-        )?;
+        load::fill(&database, &load::ended(completed))?;
+        load::fill(&database, &load::future(FUTURE * i64::from(jobs)))?;
     }
     load::fill(&database, &load::due(jobs))?;
     let took = work::drain_by_default(database.url(), completed + i64::from(jobs)).await?;

@@ -26,9 +26,10 @@ async fn main() -> anyhow::Result<()> {
     )
     .await?;
     let title = format!(
-        "PostgreSQL {}, {} jobs, default settings; yardstick: the same without a held snapshot",
+        "PostgreSQL {}, {} jobs, {} rounds, default settings; yardstick: the same without a held snapshot",
         server.version(),
-        options.jobs
+        options.jobs,
+        options.rounds
     );
     report::print(&title, &[row], options.json);
     Ok(())

@@ -20,9 +20,8 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, PgConnection};
-use local_postgres::LocalPostgres;
 use pgqueue_suite::bench::options::{Options, Sizes};
-use pgqueue_suite::bench::work;
+use pgqueue_suite::bench::{counting_server, work};
 use pgqueue_suite::seed::{Scale, seed};
 
 use meter::Meter;
@@ -59,7 +58,7 @@ async fn main() -> anyhow::Result<()> {
     let (options, seeded) = read_args()?;
     let server = match seeded {
         Some(_) => None,
-        None => Some(start()?),
+        None => Some(counting_server()?),
     };
     let database = match &server {
         Some(server) => Some(server.database()?),
@@ -104,23 +103,6 @@ fn rows_of(url: &str) -> anyhow::Result<String> {
         work::count(url, Dead)?,
         work::count(url, Pending)?
     ))
-}
-
-/// Starts a server that says what it did for each statement, if it has the extension.
-fn start() -> anyhow::Result<LocalPostgres> {
-    let durable = || {
-        LocalPostgres::builder()
-            .durable()
-            .setting("shared_buffers", "1GB")
-            .setting("max_wal_size", "8GB")
-            .unless_env("DATABASE_URL")
-    };
-    let watched = durable()
-        .setting("shared_preload_libraries", "pg_stat_statements")
-        .setting("pg_stat_statements.track_planning", "on")
-        .setting("pg_stat_statements.track_utility", "off")
-        .start();
-    Ok(watched.or_else(|_not_installed| durable().start())?)
 }
 
 /// Fills the database and leaves it as autovacuum would in time, so that this does not run into the measurement.
