@@ -7,6 +7,7 @@ pub mod bare;
 pub mod drain;
 pub mod histogram;
 pub mod load;
+pub mod number;
 pub mod options;
 pub mod processor;
 pub mod report;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::histogram::Histogram;
+use super::number::{figure, spread};
 use super::target::Target;
 use super::{median, run};
 
@@ -164,10 +165,10 @@ fn print_row(row: &Row) {
         "{:<44} {:>10} {:>19} {:>10} {:>6} {:>13}  {}",
         format!("{}, {}", row.name, row.unit),
         figure(median(&row.ours)),
-        range(&row.ours, figure),
+        spread(&row.ours),
         or_dash(compared, figure(median(&row.yardstick))),
         or_dash(compared, format!("{:.2}", median(&ratios))),
-        or_dash(compared, range(&ratios, |ratio| format!("{ratio:.2}"))),
+        or_dash(compared, spread(&ratios)),
         targets.join(", "),
     );
     for (name, value) in &row.also {
@@ -179,21 +180,6 @@ fn print_row(row: &Row) {
         .flat_map(|histogram| histogram.lines(row.unit))
     {
         println!("{line}");
-    }
-}
-
-fn range(figures: &[f64], write: impl Fn(f64) -> String) -> String {
-    let least = figures.iter().copied().fold(f64::INFINITY, f64::min);
-    let most = figures.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    format!("{} to {}", write(least), write(most))
-}
-
-/// Writes a figure as exactly as it deserves.
-pub(crate) fn figure(value: f64) -> String {
-    match value.abs() {
-        size if size >= 100.0 => format!("{value:.0}"),
-        size if size >= 10.0 => format!("{value:.1}"),
-        _ => format!("{value:.2}"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::report::figure;
+use super::number::figure;
 
 /// A bound, and the median that it is for.
 #[derive(Debug, Clone, Copy)]
