@@ -1,11 +1,11 @@
 //! What the rest of the table costs: the drain of a backlog beside fifty times as many completed jobs and ten times as many
 //! that are due tomorrow, beside the same drain of an empty table.
 //!
-//! `cargo bench --bench big_table`; `-- --jobs 100000` has 5,000,000 completed and 1,000,000 future jobs; `--rounds 3`,
-//! `--json`. `DATABASE_URL` names a server to use instead of a private one.
+//! `cargo bench --bench big_table` drains 10,000 jobs twice, `-- --full` 100,000 three times, beside 5,000,000 completed and
+//! 1,000,000 future ones; `--jobs N`, `--rounds N`, `--json`. `DATABASE_URL` names a server to use instead of a private one.
 
 use local_postgres::LocalPostgres;
-use pgqueue_suite::bench::options::Options;
+use pgqueue_suite::bench::options::{Options, Sizes};
 use pgqueue_suite::bench::report::{self, Row, a_second, compare};
 use pgqueue_suite::bench::{load, server, work};
 
@@ -15,7 +15,7 @@ const FUTURE: i64 = 10;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let options = Options::from_args(20_000, 3)?;
+    let options = Options::from_args(Sizes::new(10_000, 2), Sizes::new(100_000, 3))?;
     let server = server()?;
     let mut row = Row::new("drain of a big table", "jobs/s");
     row.target = Some(0.9);
@@ -28,9 +28,12 @@ async fn main() -> anyhow::Result<()> {
     )
     .await?;
     let title = format!(
-        "PostgreSQL {}, {} jobs, default settings; yardstick: the same in an empty table",
+        "PostgreSQL {}, {} jobs beside {} completed and {} future ones, {} rounds, default settings; yardstick: the same in an empty table",
         server.version(),
-        options.jobs
+        options.jobs,
+        COMPLETED * i64::from(options.jobs),
+        FUTURE * i64::from(options.jobs),
+        options.rounds
     );
     report::print(&title, &[row], options.json);
     Ok(())
@@ -38,22 +41,10 @@ async fn main() -> anyhow::Result<()> {
 
 async fn drain(server: &LocalPostgres, jobs: i32, is_big: bool) -> anyhow::Result<f64> {
     let database = load::empty(server)?;
-    let completed = if is_big {
-        COMPLETED * i64::from(jobs)
-    } else {
-        0
-    };
+    let completed = COMPLETED * i64::from(jobs) * i64::from(is_big);
     if is_big {
-        load::fill(
-            &database,
-            &format!(
-                "INSERT INTO pgqueue_jobs (kind, payload, state, attempt, fencing_token, started_at, finished_at) \
-             SELECT 'noop', '{{\"note\": \"a small payload\"}}', 'completed', 1, 1, now(), now() - n * interval '10 ms' FROM generate_series(1, {completed}) AS n; \
-             INSERT INTO pgqueue_jobs (kind, payload, run_at) \
-             SELECT 'noop', '{{\"note\": \"a small payload\"}}', now() + interval '1 day' + n * interval '1 ms' FROM generate_series(1, {}) AS n",
-                FUTURE * i64::from(jobs)
-            ),
-        )?;
+        load::fill(&database, &load::ended(completed))?;
+        load::fill(&database, &load::future(FUTURE * i64::from(jobs)))?;
     }
     load::fill(&database, &load::due(jobs))?;
     let took = work::drain_by_default(database.url(), completed + i64::from(jobs)).await?;

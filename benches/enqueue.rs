@@ -2,8 +2,8 @@
 //! in one transaction. Beside bare inserts into the same table, ids returned. No worker runs and the wake mark is off, but
 //! for the scenario whose mark is set: that stands beside bare inserts with a trigger that always notifies.
 //!
-//! `cargo bench --bench enqueue`; `-- --jobs 100000 --rounds 5`, `--only bulk`, `--json`. `DATABASE_URL` names a server to
-//! use instead of a private one.
+//! `cargo bench --bench enqueue` enqueues 20,000 jobs in bulk twice, `-- --full` 100,000 five times; `--jobs N`, `--rounds N`,
+//! `--only bulk`, `--json`. `DATABASE_URL` names a server to use instead of a private one.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use diesel_async::{AsyncConnection as _, AsyncPgConnection};
 use futures_util::future::try_join_all;
 use local_postgres::LocalPostgres;
 use pgqueue_core::NewJob;
-use pgqueue_suite::bench::options::Options;
+use pgqueue_suite::bench::options::{Options, Sizes};
 use pgqueue_suite::bench::report::{self, Row, a_second, compare};
 use pgqueue_suite::bench::wake::{self, Announce};
 use pgqueue_suite::bench::{bare, load, server};
@@ -84,7 +84,7 @@ const SCENARIOS: [Scenario; 7] = [
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let options = Options::from_args(100_000, 3)?;
+    let options = Options::from_args(Sizes::new(20_000, 2), Sizes::new(100_000, 5))?;
     let server = server()?;
     let mut rows = Vec::new();
     for scenario in SCENARIOS

@@ -1,19 +1,19 @@
 //! What a transaction costs that somebody forgot: the drain of a backlog while a snapshot is held from before it was filled,
 //! beside the same drain without one. Nothing can be vacuumed then, and a claim walks over what was claimed before.
 //!
-//! `cargo bench --bench held_snapshot`; `-- --jobs 500000 --rounds 3`, `--json`. `DATABASE_URL` names a server to use
-//! instead of a private one.
+//! `cargo bench --bench held_snapshot` drains 60,000 jobs twice, `-- --full` 500,000 three times; `--jobs N`, `--rounds N`,
+//! `--json`. `DATABASE_URL` names a server to use instead of a private one.
 
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use local_postgres::LocalPostgres;
-use pgqueue_suite::bench::options::Options;
+use pgqueue_suite::bench::options::{Options, Sizes};
 use pgqueue_suite::bench::report::{self, Row, a_second, compare};
 use pgqueue_suite::bench::{load, server, work};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let options = Options::from_args(100_000, 3)?;
+    let options = Options::from_args(Sizes::new(60_000, 2), Sizes::new(500_000, 3))?;
     let server = server()?;
     let mut row = Row::new("drain under a held snapshot", "jobs/s");
     row.target = Some(0.6);
@@ -26,9 +26,10 @@ async fn main() -> anyhow::Result<()> {
     )
     .await?;
     let title = format!(
-        "PostgreSQL {}, {} jobs, default settings; yardstick: the same without a held snapshot",
+        "PostgreSQL {}, {} jobs, {} rounds, default settings; yardstick: the same without a held snapshot",
         server.version(),
-        options.jobs
+        options.jobs,
+        options.rounds
     );
     report::print(&title, &[row], options.json);
     Ok(())

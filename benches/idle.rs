@@ -1,14 +1,14 @@
 //! What a worker costs that has little to do: one that is idle, and one of which 10,000 jobs are in flight and sleep.
-//! Transactions and processor time a second, and memory. An idle worker stands beside one query a second.
+//! Transactions and processor time a second, and memory. An idle worker may make one query a second.
 //!
-//! `cargo bench --bench idle`; `-- --jobs 10000 --rounds 3`, `--only flight`, `--json`. `DATABASE_URL` names a server to
-//! use instead of a private one.
+//! `cargo bench --bench idle` watches each once, `-- --full` three times; `--jobs N`, `--rounds N`, `--only flight`, `--json`.
+//! `DATABASE_URL` names a server to use instead of a private one.
 
 use std::time::Duration;
 
 use local_postgres::{Database, LocalPostgres};
 use pgqueue_core::{JobState, Worker};
-use pgqueue_suite::bench::options::Options;
+use pgqueue_suite::bench::options::{Options, Sizes};
 use pgqueue_suite::bench::report::{self, Row, note};
 use pgqueue_suite::bench::{load, median, processor, work};
 
@@ -22,7 +22,7 @@ const IDLE: f64 = 1.0;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let options = Options::from_args(10_000, 2)?;
+    let options = Options::from_args(Sizes::new(10_000, 1), Sizes::new(10_000, 3))?;
     // Autovacuum visits a database now and then, and its transactions would pass for the worker's.
     let server = LocalPostgres::builder()
         .durable()
@@ -31,7 +31,7 @@ async fn main() -> anyhow::Result<()> {
         .start()?;
     let mut rows = Vec::new();
     let mut idle = Row::new("an idle worker", "transactions/s");
-    (idle.target, idle.less_is_better) = (Some(IDLE), true);
+    (idle.limit, idle.less_is_better) = (Some(IDLE), true);
     let flight = Row::new(format!("{} jobs in flight", options.jobs), "transactions/s");
     for (row, jobs) in [(idle, 0), (flight, options.jobs)] {
         if options.wants(&row.name) {
@@ -77,7 +77,6 @@ async fn measure(
         memory.extend(processor::resident().map(megabytes));
         let seen = f64::from(i32::try_from(after.transactions - before.transactions)?);
         row.ours.push(seen / WATCHED.as_secs_f64());
-        row.yardstick.extend(row.target);
         client.extend(per_cent(before.client, after.client));
         database_time.extend(per_cent(before.server, after.server));
         note(&format!(

@@ -1,8 +1,8 @@
 //! Producers and a worker at once: four connections that enqueue one job a call, each committed, while a worker with default
 //! settings runs them; beside four bare connections that insert into the same table and nobody who claims.
 //!
-//! `cargo bench --bench mixed`; `-- --jobs 60000 --rounds 3`, `--json`. `DATABASE_URL` names a server to use instead of a
-//! private one.
+//! `cargo bench --bench mixed` enqueues 10,000 jobs twice, `-- --full` 60,000 five times; `--jobs N`, `--rounds N`, `--json`.
+//! `DATABASE_URL` names a server to use instead of a private one.
 
 use std::time::{Duration, Instant};
 
@@ -10,36 +10,39 @@ use diesel_async::{AsyncConnection as _, AsyncPgConnection};
 use futures_util::future::try_join_all;
 use local_postgres::LocalPostgres;
 use pgqueue_core::{JobState, NewJob, Worker};
-use pgqueue_suite::bench::options::Options;
+use pgqueue_suite::bench::options::{Options, Sizes};
 use pgqueue_suite::bench::report::{self, Row, a_second, note};
-use pgqueue_suite::bench::{bare, load, median, server, work};
+use pgqueue_suite::bench::{bare, load, server, work};
 use serde_json::json;
 
 const PRODUCERS: i32 = 4;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let options = Options::from_args(20_000, 3)?;
+    let options = Options::from_args(Sizes::new(10_000, 2), Sizes::new(60_000, 5))?;
     let server = server()?;
     let mut row = Row::new("4 producers and a worker, completed", "jobs/s");
-    let mut backlogs = Vec::new();
+    row.limit = Some(6000.0);
+    let mut backlog = Row::new("left when the producers are through, work for", "s");
+    (backlog.limit, backlog.less_is_better) = (Some(1.0), true);
+    backlog.group = Some("backlog");
     for round in 1..=options.rounds {
-        let (rate, backlog) = ours(&server, options.jobs).await?;
+        let (rate, left) = ours(&server, options.jobs).await?;
         row.ours.push(rate);
-        backlogs.push(backlog);
+        backlog.ours.push(left / rate);
         row.yardstick.push(inserts(&server, options.jobs).await?);
         note(&format!(
-            "round {round}: {rate:.0} jobs/s, bare inserts {:.0}; {backlog:.0} were left when the producers were through",
+            "round {round}: {rate:.0} jobs/s, bare inserts {:.0}; {left:.0} were left when the producers were through",
             row.yardstick[round - 1]
         ));
     }
-    row.also = vec![("left when the producers were through", median(&backlogs))];
     let title = format!(
-        "PostgreSQL {}, {} jobs by {PRODUCERS} producers; yardstick: their bare inserts, nobody claims",
+        "PostgreSQL {}, {} jobs by {PRODUCERS} producers, {} rounds; yardstick: their bare inserts, nobody claims",
         server.version(),
-        options.jobs
+        options.jobs,
+        options.rounds
     );
-    report::print(&title, &[row], options.json);
+    report::print(&title, &[row, backlog], options.json);
     Ok(())
 }
 

@@ -1,91 +1,107 @@
 //! How fast jobs that do nothing are drained: by one worker as it is tuned for it, as it is by default, with completed jobs
-//! deleted, and by several processes; beside two bare connections that run ideal statements, one claiming while the other ends.
+//! deleted, beside two bare connections that run ideal statements, one claiming while the other ends; and by several workers,
+//! beside one. Each worker is a process of its own.
 //!
-//! `cargo bench --bench throughput`; `-- --jobs 100000 --rounds 5`, `--only default`, `--json`. `DATABASE_URL` names a server
-//! to use instead of a private one. Times are from the start of a worker to its end, migrations and the fill apart.
+//! `cargo bench --bench throughput` drains 40,000 jobs twice, `-- --full` 100,000 five times; `--jobs N`, `--rounds N`,
+//! `--only default`, `--json`. `DATABASE_URL` names a server to use instead of a private one. Times are from the start of a
+//! worker to its end, migrations and the fill apart.
 
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::Context as _;
 use local_postgres::{Database, LocalPostgres};
-use pgqueue_core::{JobState, Worker};
+use pgqueue_core::JobState;
 use pgqueue_suite::bench::bare::{self, Done};
-use pgqueue_suite::bench::options::Options;
+use pgqueue_suite::bench::drain::{self, Drained, Process, Settings};
+use pgqueue_suite::bench::options::{Options, Sizes};
 use pgqueue_suite::bench::report::{self, Row, a_second, microseconds_each, note};
 use pgqueue_suite::bench::{load, median, processor, server, work};
 
 /// Jobs a claim: what both sides take at once.
 const BATCH: usize = 1000;
-/// The argument of a worker in a process of its own.
-const PROCESS: &str = "--drain";
 
-/// A way to drain, and the least ratio to the bare loop that we want.
+/// A way to drain, and what we want of it.
 struct Scenario {
     name: &'static str,
     done: Done,
     processes: usize,
     is_tuned: bool,
+    /// The least ratio: to the bare loop, or of several processes to one.
     target: f64,
+    /// The least jobs a second.
+    limit: Option<f64>,
 }
 
 const SCENARIOS: [Scenario; 5] = [
     Scenario {
         name: "drain, tuned, rows kept",
         done: Done::Kept,
-        processes: 0,
+        processes: 1,
         is_tuned: true,
         target: 0.75,
+        limit: None,
     },
     Scenario {
         name: "drain, default settings, rows kept",
         done: Done::Kept,
-        processes: 0,
+        processes: 1,
         is_tuned: false,
         target: 0.75,
+        limit: Some(20_000.0),
     },
     Scenario {
         name: "drain, tuned, rows deleted",
         done: Done::Deleted,
-        processes: 0,
+        processes: 1,
         is_tuned: true,
         target: 0.85,
+        limit: None,
     },
     Scenario {
-        name: "drain, default settings, 2 processes",
+        name: "drain, default settings, 2 processes to 1",
         done: Done::Kept,
         processes: 2,
         is_tuned: false,
-        target: 0.7,
+        target: 0.9,
+        limit: None,
     },
     Scenario {
-        name: "drain, default settings, 4 processes",
+        name: "drain, default settings, 4 processes to 1",
         done: Done::Kept,
         processes: 4,
         is_tuned: false,
-        target: 0.7,
+        target: 0.9,
+        limit: None,
     },
 ];
+/// The most memory that one process may hold, in megabytes.
+const MEMORY: f64 = 30.0;
+
+/// What one drain took.
+struct Measured {
+    rate: f64,
+    /// Microseconds a job, of all workers and of the server.
+    client: Option<f64>,
+    server: Option<f64>,
+    /// Of the worker that held most.
+    megabytes: Option<f64>,
+}
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let mut args = std::env::args().skip(1);
-    if args.next().as_deref() == Some(PROCESS) {
-        let url = args.next().context("--drain needs a URL")?;
-        work::drain(Worker::builder(url.as_str())).await?;
+    if drain::serve().await? {
         return Ok(());
     }
-    let options = Options::from_args(100_000, 3)?;
+    let options = Options::from_args(Sizes::new(40_000, 2), Sizes::new(100_000, 5))?;
     let server = server()?;
     let mut rows = Vec::new();
     for scenario in SCENARIOS
         .iter()
         .filter(|scenario| options.wants(scenario.name))
     {
-        rows.push(measure(&server, &options, scenario).await?);
+        rows.extend(measure(&server, &options, scenario).await?);
     }
     let title = format!(
-        "PostgreSQL {}, {} jobs, {} rounds; yardstick: two bare connections, {BATCH} jobs a statement",
+        "PostgreSQL {}, {} jobs, {} rounds; yardstick: two bare connections, {BATCH} jobs a statement; of several processes: one",
         server.version(),
         options.jobs,
         options.rounds
@@ -98,87 +114,93 @@ async fn measure(
     server: &LocalPostgres,
     options: &Options,
     scenario: &Scenario,
-) -> anyhow::Result<Row> {
+) -> anyhow::Result<Vec<Row>> {
     let mut row = Row::new(scenario.name, "jobs/s");
-    row.target = Some(scenario.target);
-    let (mut client, mut database_time) = (Vec::new(), Vec::new());
+    (row.target, row.limit) = (Some(scenario.target), scenario.limit);
+    let mut measured = Vec::new();
     for round in 1..=options.rounds {
-        let database = load::backlog(server, options.jobs)?;
-        let before = (
-            processor::of_this_process(),
-            processor::of_server(database.url()),
-        );
-        row.ours.push(a_second(
-            options.jobs,
-            ours(scenario, database.url()).await?,
-        ));
-        let after = (
-            processor::of_this_process(),
-            processor::of_server(database.url()),
-        );
-        client.extend(microseconds_each(options.jobs, before.0, after.0));
-        database_time.extend(microseconds_each(options.jobs, before.1, after.1));
-        is_drained(&database, options.jobs, scenario.done)?;
-        drop(database);
-
-        let database = load::backlog(server, options.jobs)?;
-        let batch = i64::try_from(BATCH)?;
-        let bare = bare::drain(database.url(), batch, scenario.done).await?;
-        row.yardstick.push(a_second(options.jobs, bare));
-        is_drained(&database, options.jobs, scenario.done)?;
+        let ours = ours(server, options.jobs, scenario, scenario.processes)?;
+        let yardstick = if scenario.processes > 1 {
+            self::ours(server, options.jobs, scenario, 1)?.rate
+        } else {
+            bare(server, options.jobs, scenario.done).await?
+        };
+        row.ours.push(ours.rate);
+        row.yardstick.push(yardstick);
         note(&format!(
-            "{}, round {round}: {:.0} jobs/s, bare {:.0}",
-            scenario.name,
-            row.ours[round - 1],
-            row.yardstick[round - 1]
+            "{}, round {round}: {:.0} jobs/s, yardstick {yardstick:.0}",
+            scenario.name, ours.rate
         ));
+        measured.push(ours);
     }
+    let of = |figure: fn(&Measured) -> Option<f64>| -> Vec<f64> {
+        measured.iter().filter_map(figure).collect()
+    };
     row.also = vec![
-        ("client, µs of processor time a job", median(&client)),
-        ("server, µs of processor time a job", median(&database_time)),
+        (
+            "client, µs of processor time a job",
+            median(&of(|of| of.client)),
+        ),
+        (
+            "server, µs of processor time a job",
+            median(&of(|of| of.server)),
+        ),
     ];
-    if let Some(bytes) = processor::resident() {
-        row.also.push(("memory at the end, MB", megabytes(bytes)));
-    }
-    Ok(row)
+    let mut memory = Row::new(format!("memory, {}", scenario.name), "MB");
+    memory.ours = of(|of| of.megabytes);
+    memory.less_is_better = true;
+    memory.limit = Some(MEMORY);
+    memory.group = Some("memory");
+    Ok(vec![row, memory])
 }
 
-#[expect(clippy::cast_precision_loss, reason = "it is rounded when it is shown")]
-fn megabytes(bytes: u64) -> f64 {
-    bytes as f64 / 1e6
+/// Drains by so many workers at once.
+fn ours(
+    server: &LocalPostgres,
+    jobs: i32,
+    scenario: &Scenario,
+    processes: usize,
+) -> anyhow::Result<Measured> {
+    let database = load::backlog(server, jobs)?;
+    let url = database.url();
+    let settings = Settings {
+        concurrency: scenario.is_tuned.then_some(3 * BATCH),
+        batch: scenario.is_tuned.then_some(BATCH),
+        deletes: scenario.done == Done::Deleted,
+        queues: Vec::new(),
+    };
+    let (before, started) = (processor::of_server(url), Instant::now());
+    let workers: Vec<Process> = (0..processes)
+        .map(|_| Process::start(url, &settings))
+        .collect::<anyhow::Result<_>>()?;
+    let drained: Vec<Drained> = workers
+        .into_iter()
+        .map(Process::wait)
+        .collect::<anyhow::Result<_>>()?;
+    // Several are as slow as from the first one's start to the last one's end.
+    let took = match drained.as_slice() {
+        [one] => one.took,
+        _ => started.elapsed(),
+    };
+    let server_time = microseconds_each(jobs, before, processor::of_server(url));
+    is_drained(&database, jobs, scenario.done)?;
+    let client = drained.iter().map(|drained| drained.processor).sum();
+    Ok(Measured {
+        rate: a_second(jobs, took),
+        client: microseconds_each(jobs, Some(std::time::Duration::ZERO), client),
+        server: server_time,
+        megabytes: drained
+            .iter()
+            .filter_map(Drained::megabytes)
+            .max_by(f64::total_cmp),
+    })
 }
 
-/// Drains by workers; gives the time from their start to the end of the last one.
-async fn ours(scenario: &Scenario, url: &str) -> anyhow::Result<Duration> {
-    if scenario.processes > 0 {
-        return by_processes(scenario.processes, url);
-    }
-    let mut builder = Worker::builder(url);
-    if scenario.is_tuned {
-        builder = builder.concurrency(3 * BATCH).batch(BATCH);
-    }
-    if scenario.done == Done::Deleted {
-        builder = builder.completed_retention(Duration::ZERO);
-    }
-    work::drain(builder).await
-}
-
-/// Starts this program again, so many times at once.
-fn by_processes(count: usize, url: &str) -> anyhow::Result<Duration> {
-    let program = std::env::current_exe()?;
-    let started = Instant::now();
-    let children: Vec<_> = (0..count)
-        .map(|_| {
-            Command::new(&program)
-                .args([PROCESS, url])
-                .stdin(Stdio::null())
-                .spawn()
-        })
-        .collect::<Result<_, _>>()?;
-    for mut child in children {
-        anyhow::ensure!(child.wait()?.success(), "a worker process failed");
-    }
-    Ok(started.elapsed())
+async fn bare(server: &LocalPostgres, jobs: i32, done: Done) -> anyhow::Result<f64> {
+    let database = load::backlog(server, jobs)?;
+    let took = bare::drain(database.url(), i64::try_from(BATCH)?, done).await?;
+    is_drained(&database, jobs, done)?;
+    Ok(a_second(jobs, took))
 }
 
 /// A drain that left something would be quick.

@@ -4,8 +4,8 @@
 //! Handlers take 10 ms in 100 slots, so the worker's part of the machine is the same in all three, and the backlog outlasts
 //! the measurement: it is checked, as is the mark.
 //!
-//! `cargo bench --bench writers`; `-- --jobs 200000 --rounds 3`, `--only always`, `--json`. `DATABASE_URL` names a server to
-//! use instead of a private one.
+//! `cargo bench --bench writers` measures twice beside a backlog of 100,000 jobs, `-- --full` five times; `--jobs N`,
+//! `--rounds N`, `--only always`, `--json`. `DATABASE_URL` names a server to use instead of a private one.
 
 use std::future::ready;
 use std::sync::Mutex;
@@ -16,7 +16,7 @@ use diesel_async::{AsyncConnection as _, AsyncPgConnection};
 use futures_util::future::try_join_all;
 use local_postgres::LocalPostgres;
 use pgqueue_core::{JobState, NewJob, Worker};
-use pgqueue_suite::bench::options::Options;
+use pgqueue_suite::bench::options::{Options, Sizes};
 use pgqueue_suite::bench::report::{self, Row, a_second, compare};
 use pgqueue_suite::bench::wake::{self, Announce};
 use pgqueue_suite::bench::{load, median, server, work};
@@ -34,7 +34,7 @@ const LOOK: Duration = Duration::from_millis(50);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let options = Options::from_args(100_000, 3)?;
+    let options = Options::from_args(Sizes::new(100_000, 2), Sizes::new(100_000, 5))?;
     let server = server()?;
     let mut rows = Vec::new();
     for (name, yardstick, target) in [

@@ -1,12 +1,9 @@
-//! Measures one page: cold, then for the first time in a new process, then twenty times.
+//! Measures one page: cold, then for the first time in a new process, then again and again.
 
 use std::time::Duration;
 
 use crate::meter::{Meter, Work};
 use crate::site::Site;
-
-/// How often a page is asked for.
-const SAMPLES: usize = 20;
 
 /// What was measured of one page.
 #[derive(Debug)]
@@ -33,7 +30,13 @@ impl Page {
     }
 }
 
-pub(crate) async fn measure(url: &str, meter: &Meter<'_>, address: String) -> anyhow::Result<Page> {
+/// Asks for a page cold, first, and then so many times.
+pub(crate) async fn measure(
+    url: &str,
+    meter: &Meter<'_>,
+    address: String,
+    samples: usize,
+) -> anyhow::Result<Page> {
     let cold = if meter.make_cold()? {
         let site = Site::open(url)?;
         let answer = site.get(&address).await?;
@@ -47,8 +50,8 @@ pub(crate) async fn measure(url: &str, meter: &Meter<'_>, address: String) -> an
     meter.reset()?;
     let first = site.get(&address).await?;
     let work = meter.work()?;
-    let mut times = Vec::with_capacity(SAMPLES);
-    for _ in 0..SAMPLES {
+    let mut times = Vec::with_capacity(samples);
+    for _ in 0..samples {
         times.push(site.get(&address).await?.first_byte);
     }
     site.close().await;
@@ -60,8 +63,8 @@ pub(crate) async fn measure(url: &str, meter: &Meter<'_>, address: String) -> an
         cut: first.cut,
         cold,
         first: first.first_byte,
-        median: times[SAMPLES / 2],
-        max: times[SAMPLES - 1],
+        median: times[samples / 2],
+        max: times[samples - 1],
         work,
     })
 }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use pgqueue_suite::bench::report::{self, Row};
 use serde_json::{Value, json};
 
-use crate::meter::{Meter, Work};
+use crate::meter::Work;
 use crate::page::Page;
 use crate::tabs::Tabs;
 
@@ -26,8 +27,8 @@ pub(crate) fn progress(page: Option<&Page>) {
     }
 }
 
-pub(crate) fn table(meter: &Meter<'_>, pages: &[Page], tabs: &[Tabs]) {
-    println!("PostgreSQL {}\n", meter.version);
+pub(crate) fn table(title: &str, pages: &[Page], tabs: &[Tabs], samples: usize) {
+    println!("{title}\n");
     println!(
         "  {:<44} {:>6} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>6} {:>7} {:>8}",
         "page (ms to the first byte)",
@@ -35,7 +36,7 @@ pub(crate) fn table(meter: &Meter<'_>, pages: &[Page], tabs: &[Tabs]) {
         "cold",
         "first",
         "median",
-        "max of 20",
+        format!("max of {samples}"),
         "bytes",
         "db ms",
         "stmts",
@@ -106,7 +107,7 @@ fn print_guilty(page: &Page) {
     println!("\n! {}\n  {ms:.1} ms in: {text}", page.address);
 }
 
-pub(crate) fn json(meter: &Meter<'_>, pages: &[Page], tabs: &[Tabs]) -> Value {
+pub(crate) fn json(title: &str, pages: &[Page], tabs: &[Tabs]) -> Value {
     let page = |page: &Page| {
         json!({
             "address": page.address,
@@ -135,12 +136,38 @@ pub(crate) fn json(meter: &Meter<'_>, pages: &[Page], tabs: &[Tabs]) -> Value {
             "database_share_of_a_core": tabs.share(),
         })
     };
-    json!({
-        "postgresql": meter.version,
-        "limit_ms": ms(LIMIT),
-        "pages": pages.iter().map(page).collect::<Vec<_>>(),
-        "tabs": tabs.iter().map(tab).collect::<Vec<_>>(),
-    })
+    let mut told = report::json(title, &rows(pages, tabs));
+    told["limit_ms"] = json!(ms(LIMIT));
+    told["pages"] = pages.iter().map(page).collect();
+    told["tabs"] = tabs.iter().map(tab).collect();
+    told
+}
+
+/// Gives what a reader wants to know first.
+fn rows(pages: &[Page], tabs: &[Tabs]) -> Vec<Row> {
+    let mut slowest = Row::new("slowest first byte of all pages, warm database", "ms");
+    slowest.ours = pages
+        .iter()
+        .map(|page| ms(page.slowest()))
+        .max_by(f64::total_cmp)
+        .into_iter()
+        .collect();
+    slowest.limit = Some(ms(LIMIT));
+    let shares = tabs.iter().map(|tabs| {
+        let mut row = Row::new(format!("{} open tabs", tabs.count), "% of a core");
+        row.ours = tabs
+            .share()
+            .map(|share| 100.0 * share)
+            .into_iter()
+            .collect();
+        row.group = Some("what the database spends");
+        row
+    });
+    let mut rows: Vec<Row> = [slowest].into_iter().chain(shares).collect();
+    for row in &mut rows {
+        row.less_is_better = true;
+    }
+    rows
 }
 
 fn pages_a_second(tabs: &Tabs) -> f64 {

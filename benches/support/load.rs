@@ -24,6 +24,26 @@ pub fn due(jobs: i32) -> String {
     )
 }
 
+/// Gives the statement that makes so many completed jobs.
+#[must_use]
+pub fn ended(jobs: i64) -> String {
+    format!(
+        "INSERT INTO pgqueue_jobs (kind, payload, state, attempt, fencing_token, started_at, finished_at) \
+         SELECT 'noop', '{{\"note\": \"a small payload\"}}', 'completed', 1, 1, now(), now() - n * interval '5 ms' \
+         FROM generate_series(1, {jobs}) AS n"
+    )
+}
+
+/// Gives the statement that makes so many jobs that are due from tomorrow on.
+#[must_use]
+pub fn future(jobs: i64) -> String {
+    format!(
+        "INSERT INTO pgqueue_jobs (kind, payload, run_at) \
+         SELECT 'noop', '{{\"note\": \"a small payload\"}}', now() + interval '1 day' + n * interval '1 ms' \
+         FROM generate_series(1, {jobs}) AS n"
+    )
+}
+
 /// Makes a migrated database.
 ///
 /// # Errors

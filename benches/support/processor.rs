@@ -44,10 +44,18 @@ pub fn of_this_process() -> Option<Duration> {
 /// Gives the memory that this process holds now, in bytes.
 #[must_use]
 pub fn resident() -> Option<u64> {
+    of_status("VmRSS:")
+}
+
+/// Gives the most memory that this process has held so far, in bytes.
+#[must_use]
+pub fn most_resident() -> Option<u64> {
+    of_status("VmHWM:")
+}
+
+fn of_status(field: &str) -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     let kilobytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
     Some(kilobytes * 1024)
 }

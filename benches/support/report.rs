@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::median;
+use super::histogram::Histogram;
+use super::number::{figure, spread};
+use super::target::Target;
+use super::{median, run};
 
 /// One scenario, over all rounds.
 #[derive(Debug, Clone)]
@@ -21,10 +24,16 @@ pub struct Row {
     pub yardstick: Vec<f64>,
     /// The least ratio that we want, or the greatest where less is better.
     pub target: Option<f64>,
+    /// The least figure that we want, or the greatest where less is better.
+    pub limit: Option<f64>,
     /// Is true where less is better.
     pub less_is_better: bool,
     /// Further figures, such as processor time a job.
     pub also: Vec<(&'static str, f64)>,
+    /// What it belongs to, where the rows of a benchmark have more than one subject.
+    pub group: Option<&'static str>,
+    /// How often each size occurred, over all rounds.
+    pub histogram: Option<Histogram>,
 }
 
 impl Row {
@@ -37,8 +46,11 @@ impl Row {
             ours: Vec::new(),
             yardstick: Vec::new(),
             target: None,
+            limit: None,
             less_is_better: false,
             also: Vec::new(),
+            group: None,
+            histogram: None,
         }
     }
 
@@ -51,13 +63,21 @@ impl Row {
             .collect()
     }
 
-    fn verdict(&self) -> &'static str {
-        let ratio = median(&self.ratios());
-        match self.target {
-            None => "",
-            Some(target) if self.less_is_better == (ratio <= target) => "met",
-            Some(_) => "missed",
-        }
+    /// Gives what is wanted of the ratio and of the figure itself.
+    fn targets(&self) -> Vec<Target> {
+        let target = |wanted, unit, measured| Target {
+            unit,
+            is_most: self.less_is_better,
+            wanted,
+            measured,
+        };
+        let of_ratio = self
+            .target
+            .map(|wanted| target(wanted, None, median(&self.ratios())));
+        let of_figure = self
+            .limit
+            .map(|wanted| target(wanted, Some(self.unit), median(&self.ours)));
+        of_ratio.into_iter().chain(of_figure).collect()
     }
 
     fn as_json(&self) -> Value {
@@ -69,9 +89,11 @@ impl Row {
             "yardstick": self.yardstick,
             "median": median(&self.ours),
             "ratio": (!ratios.is_empty()).then(|| median(&ratios)),
-            "target": self.target,
+            "targets": self.targets().iter().map(Target::as_json).collect::<Vec<_>>(),
             "less_is_better": self.less_is_better,
             "also": self.also.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect::<Vec<_>>(),
+            "group": self.group,
+            "histogram": self.histogram.as_ref().map(Histogram::as_json),
         })
     }
 }
@@ -110,52 +132,54 @@ pub fn note(text: &str) {
 /// Prints all rows.
 pub fn print(title: &str, rows: &[Row], as_json: bool) {
     if as_json {
-        let rows: Vec<Value> = rows.iter().map(Row::as_json).collect();
-        println!("{:#}", json!({ "title": title, "rows": rows }));
+        println!("{:#}", json(title, rows));
         return;
     }
     println!("{title}\n");
     println!(
-        "{:<44} {:>10} {:>19} {:>10} {:>6} {:>13} {:>8}",
-        "", "median", "least to most", "yardstick", "ratio", "least to most", "target"
+        "{:<44} {:>10} {:>19} {:>10} {:>6} {:>13}  target",
+        "", "median", "least to most", "yardstick", "ratio", "least to most"
     );
     for row in rows {
         print_row(row);
     }
 }
 
+/// Gives what `--json` prints.
+#[must_use]
+pub fn json(title: &str, rows: &[Row]) -> Value {
+    let rows: Vec<Value> = rows.iter().map(Row::as_json).collect();
+    json!({ "title": title, "run": run::describe(), "rows": rows })
+}
+
 fn print_row(row: &Row) {
     let ratios = row.ratios();
     let or_dash = |is_there: bool, text: String| if is_there { text } else { "–".to_owned() };
     let compared = !ratios.is_empty();
-    let target = row.target.map_or_else(String::new, |target| {
-        format!("{target:.2} {}", row.verdict())
-    });
+    let targets: Vec<String> = row
+        .targets()
+        .iter()
+        .map(|target| format!("{} {}", target.wish(), target.verdict()))
+        .collect();
     println!(
-        "{:<44} {:>10} {:>19} {:>10} {:>6} {:>13} {target:>8}",
+        "{:<44} {:>10} {:>19} {:>10} {:>6} {:>13}  {}",
         format!("{}, {}", row.name, row.unit),
         figure(median(&row.ours)),
-        range(&row.ours, figure),
+        spread(&row.ours),
         or_dash(compared, figure(median(&row.yardstick))),
         or_dash(compared, format!("{:.2}", median(&ratios))),
-        or_dash(compared, range(&ratios, |ratio| format!("{ratio:.2}"))),
+        or_dash(compared, spread(&ratios)),
+        targets.join(", "),
     );
     for (name, value) in &row.also {
         println!("    {name:<40} {:>10}", figure(*value));
     }
-}
-
-fn range(figures: &[f64], write: impl Fn(f64) -> String) -> String {
-    let least = figures.iter().copied().fold(f64::INFINITY, f64::min);
-    let most = figures.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    format!("{} to {}", write(least), write(most))
-}
-
-fn figure(value: f64) -> String {
-    match value.abs() {
-        size if size >= 100.0 => format!("{value:.0}"),
-        size if size >= 10.0 => format!("{value:.1}"),
-        _ => format!("{value:.2}"),
+    for line in row
+        .histogram
+        .iter()
+        .flat_map(|histogram| histogram.lines(row.unit))
+    {
+        println!("{line}");
     }
 }
 

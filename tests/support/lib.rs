@@ -11,6 +11,8 @@
 
 #[path = "../../benches/support/mod.rs"]
 pub mod bench;
+#[path = "../../benches/performance/mod.rs"]
+pub mod performance;
 pub mod process;
 pub mod seed;
 pub mod site;

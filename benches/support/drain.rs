@@ -1,0 +1,123 @@
+//! Drains by workers in processes of their own: this program, started again. So what one drain takes of processor and memory
+//! is its own, and several can run at once.
+
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use pgqueue_core::Worker;
+use serde::{Deserialize, Serialize};
+
+use super::{processor, work};
+
+/// The argument of a worker's process; the URL and the settings follow.
+const PROCESS: &str = "--drain";
+
+/// How a worker is set; what is `None` or empty is left as it is by default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Jobs that may run at once.
+    pub concurrency: Option<usize>,
+    /// Jobs that a statement may claim or end.
+    pub batch: Option<usize>,
+    /// Completed jobs are deleted at once.
+    pub deletes: bool,
+    /// The queues that are served, each as wide as the worker.
+    pub queues: Vec<String>,
+}
+
+/// What a drain took.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Drained {
+    /// From the start of the worker to its end.
+    pub took: Duration,
+    /// Of the process, connecting included.
+    pub processor: Option<Duration>,
+    /// The most memory that the process held, in bytes.
+    pub memory: Option<u64>,
+}
+
+impl Drained {
+    /// Gives the most memory in megabytes.
+    #[must_use]
+    pub fn megabytes(&self) -> Option<f64> {
+        let kilobytes = u32::try_from(self.memory? / 1000).ok()?;
+        Some(f64::from(kilobytes) / 1e3)
+    }
+}
+
+/// A worker's process that has been started.
+#[derive(Debug)]
+pub struct Process(Child);
+
+impl Process {
+    /// Starts a worker that drains what is due.
+    ///
+    /// # Errors
+    /// When this program cannot be started again.
+    pub fn start(url: &str, settings: &Settings) -> anyhow::Result<Self> {
+        let child = Command::new(std::env::current_exe()?)
+            .args([PROCESS, url, &serde_json::to_string(settings)?])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        Ok(Self(child))
+    }
+
+    /// Waits until it has drained.
+    ///
+    /// # Errors
+    /// When the worker failed.
+    pub fn wait(self) -> anyhow::Result<Drained> {
+        let output = self.0.wait_with_output()?;
+        anyhow::ensure!(output.status.success(), "a worker process failed");
+        serde_json::from_slice(&output.stdout).context("a worker process said something else")
+    }
+}
+
+/// Drains and says what it took, if this process was started for that. Every benchmark that starts processes calls it first.
+///
+/// # Errors
+/// When the worker cannot start.
+pub async fn serve() -> anyhow::Result<bool> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [name, url, settings] = args.as_slice() else {
+        return Ok(false);
+    };
+    if name != PROCESS {
+        return Ok(false);
+    }
+    let took = run(url, &serde_json::from_str(settings)?).await?;
+    tell(Drained {
+        took,
+        processor: processor::of_this_process(),
+        memory: processor::most_resident(),
+    })
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "the process that started this one reads it"
+)]
+fn tell(drained: Drained) -> anyhow::Result<bool> {
+    println!("{}", serde_json::to_string(&drained)?);
+    Ok(true)
+}
+
+async fn run(url: &str, settings: &Settings) -> anyhow::Result<Duration> {
+    let mut builder = Worker::builder(url);
+    if let Some(concurrency) = settings.concurrency {
+        builder = builder.concurrency(concurrency);
+    }
+    if let Some(batch) = settings.batch {
+        builder = builder.batch(batch);
+    }
+    if settings.deletes {
+        builder = builder.completed_retention(Duration::ZERO);
+    }
+    for queue in &settings.queues {
+        let width = settings.concurrency.unwrap_or(10); // a worker's own default
+        builder = builder.queue(queue.as_str(), width);
+    }
+    work::drain(builder).await
+}
