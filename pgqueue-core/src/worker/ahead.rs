@@ -44,6 +44,10 @@ pub(super) struct Ahead {
     bytes: usize,
     slots: f64,
     held_off_until: Option<Instant>,
+    /// One of several lanes that ran dry. It shares the free slots with the others, and a claim that has none for it cannot
+    /// tell a lane that is empty from one whose first job has no retry left: it would be looked at twice.
+    dry: bool,
+    lanes: usize,
     /// The last claim met a job without a retry left. Such jobs are claimed only into free slots: if the process died while
     /// they waited, they would be dead without having run.
     last_chance: bool,
@@ -61,6 +65,8 @@ impl Ahead {
             bytes: usize::try_from(bytes_of_each(lanes)).unwrap_or(0),
             slots: f64::from(u32::try_from(slots).unwrap_or(u32::MAX)),
             held_off_until: None,
+            dry: false,
+            lanes,
             last_chance: false,
         }
     }
@@ -93,9 +99,10 @@ impl Ahead {
         self.payload = (3 * self.payload + bytes).div_ceil(4);
     }
 
-    /// Notes whether the last claim met a job without a retry left.
-    pub(super) fn note_last_chance(&mut self, met: bool) {
-        self.last_chance = met;
+    /// Notes of the last claim whether it left nothing, and whether it met a job without a retry left.
+    pub(super) fn note_claim(&mut self, dry: bool, last_chance: bool) {
+        self.dry = dry && self.lanes > 1;
+        self.last_chance = last_chance;
     }
 
     /// Jobs had to be given back unstarted: what was proven holds no more.
@@ -114,7 +121,7 @@ impl Ahead {
         // Longer runs could all have begun just now, and what waits for them would have to be given back.
         let slow = self.run_time > prefetch.as_secs_f64();
         let held_off = self.held_off_until.is_some_and(|until| now < until);
-        if slow || held_off || self.last_chance {
+        if slow || held_off || self.dry || self.last_chance {
             return 0;
         }
         let by_rate = self.rate * prefetch.as_secs_f64();
@@ -237,9 +244,22 @@ mod tests {
         let start = Instant::now();
         let mut ahead = ahead(start);
         ahead.measure(after(start, 10), done(1000, 10), PREFETCH);
-        ahead.note_last_chance(true);
+        ahead.note_claim(false, true);
         assert_eq!(ahead.limit(after(start, 10), PREFETCH, 1000), 0);
-        ahead.note_last_chance(false);
+        ahead.note_claim(false, false);
         assert_eq!(ahead.limit(after(start, 10), PREFETCH, 1000), 1000);
+    }
+
+    #[test]
+    fn one_of_several_lanes_claims_nothing_ahead_while_it_is_dry() {
+        let start = Instant::now();
+        for (lanes, most) in [(1, 1000), (2, 0)] {
+            let mut ahead = Ahead::new(start, 10, lanes);
+            ahead.measure(after(start, 10), done(1000, 10), PREFETCH);
+            ahead.note_claim(true, false);
+            assert_eq!(ahead.limit(after(start, 10), PREFETCH, 1000), most);
+            ahead.note_claim(false, false);
+            assert_eq!(ahead.limit(after(start, 10), PREFETCH, 1000), 1000);
+        }
     }
 }

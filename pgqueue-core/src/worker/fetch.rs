@@ -66,6 +66,10 @@ struct Fetcher {
     repoll: Duration,
     repoll_at: Instant,
     next_due: Option<Instant>,
+    /// `next_due` has been asked for since the last claim.
+    looked_ahead: bool,
+    /// Polls since the last claim for another reason than that.
+    idle_polls: u32,
     suspect_at: Instant,
     /// A look for a job that has lost a process is owed: it was put off, or the last one found one and there may be more.
     suspects_owed: bool,
@@ -82,6 +86,8 @@ impl Fetcher {
             repoll: FIRST_REPOLL,
             repoll_at: now,
             next_due: None,
+            looked_ahead: false,
+            idle_polls: 0,
             suspect_at: now,
             suspects_owed: true,
             engine,
@@ -95,8 +101,10 @@ impl Fetcher {
         self.claim_suspect().await?;
         let room = self.room();
         if let Some(ask) = self.lanes.ask(&room, self.engine.config.batch) {
-            self.claim(&ask).await?;
-            self.suspects_owed = true;
+            let found = self.claim(&ask).await?;
+            self.looked_ahead = false;
+            // What makes a job due that has lost a process announces it. A worker that only polls looks for it at every second poll.
+            self.suspects_owed |= found || self.idle_polls.is_multiple_of(2);
         }
         if self.is_finished() {
             self.engine.shutdown.stop();
@@ -108,7 +116,7 @@ impl Fetcher {
             return Ok(());
         }
         // A full lane is no reason to oversleep the schedule of another.
-        if self.lanes.is_quiet(&room) {
+        if self.lanes.is_quiet(&room) && !self.looked_ahead {
             self.look_ahead().await?;
         }
         self.wait().await;
@@ -125,7 +133,8 @@ impl Fetcher {
         slots.room(&ahead)
     }
 
-    async fn claim(&mut self, ask: &Ask) -> Result<(), Error> {
+    /// Claims; true: there was something.
+    async fn claim(&mut self, ask: &Ask) -> Result<bool, Error> {
         let alone = self.engine.flights.is_empty();
         let mut after_run_at = Vec::with_capacity(ask.open.len() * PRIORITIES);
         let mut after_id = Vec::with_capacity(ask.open.len() * PRIORITIES);
@@ -153,7 +162,7 @@ impl Fetcher {
         let answer = self.link.load::<_, Claimed>(statement).await;
         let found = self.take(answer, worker)?;
         self.lanes.note_claim(ask, &found, alone);
-        Ok(())
+        Ok(!found.jobs.is_empty())
     }
 
     /// Claims one job that has lost a process before, if a look is owed and none such runs: alone, it can only take itself down.
@@ -275,20 +284,22 @@ impl Fetcher {
                     + Duration::from_secs_f64(seconds.max(0.0))
                     + Duration::from_millis(1)
             });
+        self.looked_ahead = true;
         Ok(())
     }
 
     async fn wait(&mut self) {
         let engine = Arc::clone(&self.engine);
         let (until, suspects) = (self.next_reason(), self.suspect_look());
+        let polls = std::mem::take(&mut self.idle_polls);
         let patience = engine.config.prefetch_patience();
         let patience = engine.slots.oldest().map(|since| since + patience);
         tokio::select! {
             heard = engine.wakes.heard() => self.lanes.note_heard(&heard),
             () = engine.slots.changed() => self.note_freed(),
             () = sleep_until(patience) => self.give_back(),
-            () = tokio::time::sleep_until(until.into()) => self.note_time(),
-            () = sleep_until(suspects) => {} // the next round looks for them, and for nothing else
+            () = tokio::time::sleep_until(until.into()) => self.note_time(polls),
+            () = sleep_until(suspects) => self.idle_polls = polls, // the next round looks for them, and for nothing else
             () = engine.shutdown.reached(Phase::Draining) => {}
         }
     }
@@ -327,23 +338,29 @@ impl Fetcher {
 
     fn note_freed(&mut self) {
         if self.engine.until_empty {
-            self.lanes.look_at_all(); // a run that ended may have enqueued more
+            self.lanes.note_ended();
         }
     }
 
-    fn note_time(&mut self) {
-        let now = Instant::now();
+    /// Looks at everything because it is time to; `polls`: so many polls in a row came before.
+    fn note_time(&mut self, polls: u32) {
+        let (now, poll_interval) = (Instant::now(), self.engine.config.poll_interval);
         self.lanes.look_at_all();
-        if self.next_due.is_some_and(|due| due <= now) {
+        let is_due = self.next_due.is_some_and(|due| due <= now);
+        if is_due {
             self.next_due = None;
         }
         if self.repoll_at <= now {
-            self.repoll = (self.repoll * 2).min(self.engine.config.poll_interval);
+            self.repoll = (self.repoll * 2).min(poll_interval);
             self.repoll_at = now + self.repoll;
         }
         if self.poll_at <= now {
-            self.poll_at = now + self.engine.config.poll_interval;
+            self.poll_at = now + poll_interval;
             self.lanes.renew_marks();
+            self.idle_polls = if is_due { 0 } else { polls + 1 };
+        }
+        if self.repoll >= poll_interval {
+            self.repoll_at = self.poll_at; // as rare as the poll, it is the poll
         }
     }
 

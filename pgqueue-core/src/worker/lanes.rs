@@ -29,7 +29,7 @@ struct Lane {
     dry: bool,
     /// That claim was a sweep: there is nothing, not just nothing new.
     swept_dry: bool,
-    /// And none of our runs, which may enqueue more, was on its way: there will be nothing.
+    /// And none of our runs, which may enqueue more, was on its way, nor has anything been heard since: there will be nothing.
     empty: bool,
 }
 
@@ -178,10 +178,11 @@ impl Lanes {
                 lane.ahead.note_bytes(job.bytes);
             }
             let last_chance = left || jobs.iter().any(|job| job.is_last_chance);
-            lane.ahead.note_last_chance(last_chance);
+            lane.ahead.note_claim(!full, last_chance);
             lane.dry = !full;
             lane.swept_dry = !full && ask.sweeps[position];
-            lane.empty = alone && found.jobs.is_empty() && lane.swept_dry;
+            // The lanes' sweeps fall due at different times: one that was empty stays so while others are swept.
+            lane.empty = alone && found.jobs.is_empty() && !full && (lane.swept_dry || lane.empty);
             lane.mark.claimed(now, jobs.len(), full);
         }
         self.turn = self.turn.wrapping_add(1);
@@ -193,7 +194,7 @@ impl Lanes {
         for lane in &mut self.lanes {
             if heard.all || heard.queues.contains(&lane.queue) {
                 lane.mark.woken(now);
-                lane.dry = false;
+                (lane.dry, lane.empty) = (false, false);
             }
         }
     }
@@ -201,6 +202,13 @@ impl Lanes {
     pub(super) fn look_at_all(&mut self) {
         for lane in &mut self.lanes {
             lane.dry = false;
+        }
+    }
+
+    /// A run has ended, and may have enqueued more.
+    pub(super) fn note_ended(&mut self) {
+        for lane in &mut self.lanes {
+            (lane.dry, lane.empty) = (false, false);
         }
     }
 
