@@ -11,9 +11,7 @@ use crate::order::Order;
 use crate::system::{Settings, System};
 use crate::workload::Workload;
 
-/// Workers, and connections of their pool. README: `max_pool_size` is 2, and so many workers are started.
-const WORKERS: u32 = 2;
-/// Between two looks at an empty queue; with its default, seconds pass. README, "Configuring sleep values".
+/// Between two looks at an empty queue; with its default, seconds pass.
 const SLEEP: Duration = Duration::from_millis(10);
 
 #[typetag::serde]
@@ -66,18 +64,23 @@ impl System for Fang {
     }
 
     async fn start(url: &str, settings: Settings) -> anyhow::Result<AsyncWorkerPool<AsyncQueue>> {
-        let sleeps = match settings {
-            Settings::Default => SleepParams::default(),
-            _ => SleepParams {
-                sleep_period: SLEEP,
-                max_sleep_period: SLEEP,
-                min_sleep_period: SLEEP,
-                sleep_step: SLEEP,
-            },
+        let (workers, sleeps) = match settings {
+            // How many workers has no default; the README has 2, on as many connections.
+            Settings::Default => (2, SleepParams::default()),
+            // README, "Starting workers" and "Configuring sleep values". Of 1, 2, 4 and 8 workers, 4 were the fastest.
+            _ => (
+                4,
+                SleepParams {
+                    sleep_period: SLEEP,
+                    max_sleep_period: SLEEP,
+                    min_sleep_period: SLEEP,
+                    sleep_step: SLEEP,
+                },
+            ),
         };
         let mut pool = AsyncWorkerPool::builder()
-            .number_of_workers(WORKERS)
-            .queue(queue(url, WORKERS).await?)
+            .number_of_workers(workers)
+            .queue(queue(url, workers).await?)
             .sleep_params(sleeps)
             .build();
         pool.start().await;

@@ -37,7 +37,7 @@ const TASK: &str = "--task";
 async fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
     if args.next().as_deref() == Some(TASK) {
-        return child(&args.next().context("--task needs a task")?).await;
+        return perform(&args.next().context("--task needs a task")?).await;
     }
     let options = Options::from_args(100_000, 3)?;
     let server = server()?;
@@ -92,7 +92,7 @@ async fn measure(server: &LocalPostgres, cell: &Cell, jobs: usize) -> anyhow::Re
         jobs,
         url: database.url().to_owned(),
     };
-    parent(&task(Step::Migrate)).await?;
+    delegate(&task(Step::Migrate)).await?;
     let holder = bare::connect(database.url()).await?;
     if cell.workload == Workload::HeldSnapshot {
         holder
@@ -100,10 +100,10 @@ async fn measure(server: &LocalPostgres, cell: &Cell, jobs: usize) -> anyhow::Re
             .await?;
     }
     if cell.workload.has_backlog() {
-        parent(&task(Step::Fill)).await?;
+        delegate(&task(Step::Fill)).await?;
     }
     settle(&database)?;
-    parent(&task(step(cell.workload))).await
+    delegate(&task(step(cell.workload))).await
 }
 
 fn step(workload: Workload) -> Step {
@@ -123,7 +123,7 @@ fn settle(database: &Database) -> anyhow::Result<()> {
 }
 
 /// Starts this program again for a task, and reads what it found.
-async fn parent(task: &Task) -> anyhow::Result<Found> {
+async fn delegate(task: &Task) -> anyhow::Result<Found> {
     let child = Command::new(std::env::current_exe()?)
         .args([TASK, &serde_json::to_string(task)?])
         .stdin(Stdio::null())
@@ -145,7 +145,7 @@ async fn parent(task: &Task) -> anyhow::Result<Found> {
 
 /// Does a task, and ends: whatever still works has been measured.
 #[expect(clippy::print_stdout, reason = "the parent reads it")]
-async fn child(task: &str) -> anyhow::Result<()> {
+async fn perform(task: &str) -> anyhow::Result<()> {
     let task: Task = serde_json::from_str(task)?;
     let system = find(&task.system).context("there is no such system")?;
     let found = system.run(task).await.map_err(|error| format!("{error:#}"));
