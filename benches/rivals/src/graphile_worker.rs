@@ -74,7 +74,7 @@ impl System for GraphileWorker {
                         .with_queue_count(4),
                 );
         }
-        let worker = options.init().await?;
+        let worker = Box::pin(options.init()).await?;
         Ok(tokio::spawn(async move { tell(worker.run().await) }))
     }
 }

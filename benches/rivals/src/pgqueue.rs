@@ -75,7 +75,7 @@ impl System for Pgqueue {
         });
         let worker = worker.build()?;
         Ok(tokio::spawn(async {
-            tell(worker.run(pending::<()>()).await)
+            tell(worker.run(pending::<()>()).await);
         }))
     }
 }

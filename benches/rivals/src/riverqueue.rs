@@ -9,7 +9,7 @@ use riverqueue::{Client, Job, JobArgs, QueueConfig, RunHandle, WorkContext, Work
 use crate::order::Order;
 use crate::system::{Settings, System, one_connection};
 
-/// Jobs that are inserted at once: `insertBatchSize` in River's cmd/river/riverbench/river_bench.go.
+/// Jobs that are inserted at once: `insertBatchSize` in River's `cmd/river/riverbench/river_bench.go`.
 const BATCH: usize = 5000;
 
 impl JobArgs for Order {
@@ -75,7 +75,7 @@ impl System for Riverqueue {
     }
 }
 
-/// It paces both the fetches of a worker and the notifications of whoever inserts. FetchCooldown as in riverbench.
+/// It paces both the fetches of a worker and the notifications of whoever inserts. `FetchCooldown` as in riverbench.
 fn cooldown(settings: Settings) -> Duration {
     match settings {
         Settings::Default => riverqueue::FETCH_COOLDOWN_DEFAULT,

@@ -136,7 +136,7 @@ pub(crate) fn tell<E: Display>(ended: Result<(), E>) {
     }
 }
 
-/// Makes a pool of one connection for a system that enqueues on a pool, without the ping that SQLx sends by default each
+/// Makes a pool of one connection for a system that enqueues on a pool, without the ping that sqlx sends by default each
 /// time a connection is taken: that would double the round trips of an enqueue.
 pub(crate) async fn one_connection(url: &str) -> anyhow::Result<PgPool> {
     let pool = PgPoolOptions::new()
