@@ -21,7 +21,7 @@ use std::process::Stdio;
 
 use anyhow::Context as _;
 use local_postgres::{Database, LocalPostgres};
-use pgqueue_suite::bench::options::Options;
+use pgqueue_suite::bench::options::{Options, Sizes};
 use pgqueue_suite::bench::{bare, load, report::note, server};
 use tokio::process::Command;
 
@@ -39,7 +39,7 @@ async fn main() -> anyhow::Result<()> {
     if args.next().as_deref() == Some(TASK) {
         return perform(&args.next().context("--task needs a task")?).await;
     }
-    let options = Options::from_args(100_000, 3)?;
+    let options = Options::from_args(Sizes::new(20_000, 1), Sizes::new(100_000, 3))?;
     let server = server()?;
     let mut table = Table::default();
     for round in 1..=options.rounds {

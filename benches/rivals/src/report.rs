@@ -2,7 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
-use pgqueue_suite::bench::{median, report::note};
+use pgqueue_suite::bench::{median, report::note, run};
 use serde_json::{Value, json};
 
 use crate::system::{Measured, Settings};
@@ -11,6 +11,9 @@ use crate::workload::{Figure, Workload};
 
 /// What the versions are read from: it names what was compiled.
 const LOCK: &str = include_str!("../Cargo.lock");
+
+/// How this program is started, but for its options.
+const COMMAND: &str = "cargo run --release --manifest-path benches/rivals/Cargo.toml";
 
 /// A workload of a system with some settings.
 #[derive(Clone, Copy)]
@@ -139,7 +142,9 @@ impl Table {
     pub(crate) fn print(&self, title: &str, as_json: bool) {
         if as_json {
             let rows: Vec<Value> = self.rows.iter().map(Row::as_json).collect();
-            println!("{:#}", json!({ "title": title, "rows": rows }));
+            let mut run = run::describe();
+            run["command"] = json!(COMMAND);
+            println!("{:#}", json!({ "title": title, "run": run, "rows": rows }));
             return;
         }
         println!("{title}\n");

@@ -68,7 +68,9 @@ impl QueryFragment<Pg> for ExplainClaim {
         out.push_bind_param_value_only::<BigInt, _>(&10_i64)?;
         out.push_bind_param_value_only::<BigInt, _>(&0_i64)?;
         out.push_bind_param_value_only::<BigInt, _>(&0_i64)?;
-        out.push_bind_param_value_only::<Nullable<Interval>, _>(&None::<Span>)
+        out.push_bind_param_value_only::<Nullable<Interval>, _>(&None::<Span>)?;
+        out.push_bind_param_value_only::<Array<Integer>, _>(&self.slots)?;
+        out.push_bind_param_value_only::<BigInt, _>(&0_i64)
     }
 }
 

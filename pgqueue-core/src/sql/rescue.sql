@@ -31,7 +31,7 @@ SET state = CASE
         'at', now(),
         'attempt', j.attempt,
         'kind', 'lost',
-        'message', 'the worker ' || j.claimed_by || ' died while it ran this job'
+        'message', 'the worker ' || j.claimed_by || ' died while it had this job'
     )
 WHERE j.id = ANY (ARRAY(SELECT stranded.id FROM stranded))
   AND j.state = 'running'
