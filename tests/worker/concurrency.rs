@@ -206,7 +206,8 @@ async fn two_workers_never_run_a_job_twice() {
     let third = Running::start(other.poll_interval(Duration::from_millis(10)));
     db.wait_for_count(JobState::Completed, 2000).await;
 
-    let distinct = "SELECT count(DISTINCT job_id) FROM runs WHERE token = 1";
+    // Not by token: what was claimed ahead and given back unstarted has a higher one at its only run.
+    let distinct = "SELECT count(DISTINCT job_id) FROM runs";
     assert_eq!(db.number("SELECT count(*) FROM runs"), 2000);
     assert_eq!(db.number(distinct), 2000);
     let burnt = "SELECT count(*) FROM pgqueue_jobs WHERE attempt <> 1 OR lost <> 0";
