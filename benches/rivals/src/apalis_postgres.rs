@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::order::Order;
-use crate::system::{Settings, System, one_connection, tell};
+use crate::system::{Settings, System, count, one_connection, tell};
 
 /// Jobs a fetch. The docs of `Config::batch_size` say that "larger batches can improve throughput", and name no number: of
 /// 50 to 10,000 this was as fast as any above, and the less the slower.
@@ -28,7 +28,6 @@ pub(crate) struct ApalisPostgres;
 
 impl System for ApalisPostgres {
     const NAME: &'static str = "apalis-postgres";
-    const LEFT: &'static str = "SELECT count(*) FROM apalis.jobs WHERE status <> 'Done'";
     type Producer = PgConnection;
     type Worker = JoinHandle<()>;
 
@@ -50,6 +49,14 @@ impl System for ApalisPostgres {
             push(&mut transaction, orders).await?;
         }
         Ok(transaction.commit().await?)
+    }
+
+    async fn left(url: &str) -> anyhow::Result<i64> {
+        count(
+            url,
+            "SELECT count(*) FROM apalis.jobs WHERE status <> 'Done'",
+        )
+        .await
     }
 
     async fn start(url: &str, settings: Settings) -> anyhow::Result<JoinHandle<()>> {

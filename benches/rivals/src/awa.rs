@@ -26,7 +26,6 @@ pub(crate) struct Awa;
 
 impl System for Awa {
     const NAME: &'static str = "awa";
-    const LEFT: &'static str = "SELECT count(*) FROM awa.jobs WHERE state <> 'completed'";
     type Producer = (PgPool, QueueStorage);
     type Worker = Client;
 
@@ -67,6 +66,13 @@ impl System for Awa {
         let jobs: Result<Vec<InsertParams>, awa::AwaError> = orders.iter().map(params).collect();
         store.enqueue_params_copy(&*pool, &jobs?).await?;
         Ok(())
+    }
+
+    /// As its own benchmark asks. The view that shows all jobs takes minutes for 50,000 that are done.
+    async fn left(url: &str) -> anyhow::Result<i64> {
+        let (pool, store) = Self::connect(url, Settings::Default).await?;
+        let counts = store.queue_counts(&pool, "default").await?;
+        Ok(counts.available + counts.running)
     }
 
     async fn start(url: &str, settings: Settings) -> anyhow::Result<Client> {

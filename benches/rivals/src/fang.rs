@@ -8,7 +8,7 @@ use fang::asynk::async_worker_pool::AsyncWorkerPool;
 use fang::{AsyncQueue, AsyncRunnable, FangError, SleepParams, async_trait, typetag};
 
 use crate::order::Order;
-use crate::system::{Settings, System};
+use crate::system::{Settings, System, count};
 use crate::workload::Workload;
 
 /// Between two looks at an empty queue; with its default, seconds pass.
@@ -28,7 +28,7 @@ pub(crate) struct Fang;
 
 impl System for Fang {
     const NAME: &'static str = "fang";
-    const LEFT: &'static str = "SELECT count(*) FROM fang_tasks";
+    const FILLERS: usize = 8; // one by one on one connection, a backlog would take minutes
     type Producer = AsyncQueue;
     type Worker = AsyncWorkerPool<AsyncQueue>;
 
@@ -61,6 +61,10 @@ impl System for Fang {
             producer.insert_task(&order).await?;
         }
         Ok(())
+    }
+
+    async fn left(url: &str) -> anyhow::Result<i64> {
+        count(url, "SELECT count(*) FROM fang_tasks").await
     }
 
     async fn start(url: &str, settings: Settings) -> anyhow::Result<AsyncWorkerPool<AsyncQueue>> {

@@ -9,7 +9,7 @@ use graphile_worker::{
 use tokio::task::JoinHandle;
 
 use crate::order::Order;
-use crate::system::{Settings, System, one_connection, tell};
+use crate::system::{Settings, System, count, one_connection, tell};
 
 /// Its schema by default.
 const SCHEMA: &str = "graphile_worker";
@@ -27,7 +27,6 @@ pub(crate) struct GraphileWorker;
 
 impl System for GraphileWorker {
     const NAME: &'static str = "graphile_worker";
-    const LEFT: &'static str = "SELECT count(*) FROM graphile_worker._private_jobs";
     type Producer = WorkerUtils;
     type Worker = JoinHandle<()>;
 
@@ -53,6 +52,10 @@ impl System for GraphileWorker {
         let jobs: Vec<_> = orders.into_iter().map(|order| (order, &spec)).collect();
         producer.add_jobs(&jobs).await?;
         Ok(())
+    }
+
+    async fn left(url: &str) -> anyhow::Result<i64> {
+        count(url, "SELECT count(*) FROM graphile_worker._private_jobs").await
     }
 
     async fn start(url: &str, settings: Settings) -> anyhow::Result<JoinHandle<()>> {

@@ -18,6 +18,7 @@ mod task;
 mod workload;
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use local_postgres::{Database, LocalPostgres};
@@ -32,6 +33,8 @@ use crate::workload::Workload;
 
 /// The argument of a process that does one task.
 const TASK: &str = "--task";
+/// A process that takes longer hangs; the slowest fills take a minute.
+const LIMIT: Duration = Duration::from_secs(180);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -131,7 +134,9 @@ async fn delegate(task: &Task) -> anyhow::Result<Found> {
         .stderr(Stdio::inherit())
         .kill_on_drop(true)
         .spawn()?;
-    let output = child.wait_with_output().await?;
+    let output = tokio::time::timeout(LIMIT, child.wait_with_output())
+        .await
+        .with_context(|| format!("the process took longer than {} s", LIMIT.as_secs()))??;
     anyhow::ensure!(
         output.status.success(),
         "the process ended with {}",

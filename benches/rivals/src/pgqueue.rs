@@ -10,7 +10,7 @@ use serde_json::to_value;
 use tokio::task::JoinHandle;
 
 use crate::order::Order;
-use crate::system::{Settings, System, tell};
+use crate::system::{Settings, System, count, tell};
 use crate::workload::Workload;
 
 /// Jobs a claim, as in `benches/throughput.rs`.
@@ -22,7 +22,6 @@ pub(crate) struct Pgqueue;
 impl System for Pgqueue {
     const NAME: &'static str = "pgqueue";
     const SETTINGS: &'static [Settings] = &[Settings::Default, Settings::Best, Settings::Deleting];
-    const LEFT: &'static str = "SELECT count(*) FROM pgqueue_jobs WHERE state <> 'completed'";
     type Producer = AsyncPgConnection;
     type Worker = JoinHandle<()>;
 
@@ -60,6 +59,14 @@ impl System for Pgqueue {
             .transaction(async |conn| pgqueue_core::enqueue_all_async(conn, jobs).await)
             .await?;
         Ok(())
+    }
+
+    async fn left(url: &str) -> anyhow::Result<i64> {
+        count(
+            url,
+            "SELECT count(*) FROM pgqueue_jobs WHERE state <> 'completed'",
+        )
+        .await
     }
 
     async fn start(url: &str, settings: Settings) -> anyhow::Result<JoinHandle<()>> {

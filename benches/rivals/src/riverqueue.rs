@@ -7,7 +7,7 @@ use riverqueue::sqlx::PgPool;
 use riverqueue::{Client, Job, JobArgs, QueueConfig, RunHandle, WorkContext, WorkOutcome, Workers};
 
 use crate::order::Order;
-use crate::system::{Settings, System, one_connection};
+use crate::system::{Settings, System, count, one_connection};
 
 /// Jobs that are inserted at once: `insertBatchSize` in River's `cmd/river/riverbench/river_bench.go`.
 const BATCH: usize = 5000;
@@ -26,7 +26,6 @@ pub(crate) struct Riverqueue;
 
 impl System for Riverqueue {
     const NAME: &'static str = "riverqueue";
-    const LEFT: &'static str = "SELECT count(*) FROM river_job WHERE state <> 'completed'";
     type Producer = Client;
     type Worker = (Client, RunHandle);
 
@@ -53,6 +52,14 @@ impl System for Riverqueue {
             producer.insert_many(orders.by_ref().take(BATCH)).await?;
         }
         Ok(())
+    }
+
+    async fn left(url: &str) -> anyhow::Result<i64> {
+        count(
+            url,
+            "SELECT count(*) FROM river_job WHERE state <> 'completed'",
+        )
+        .await
     }
 
     async fn start(url: &str, settings: Settings) -> anyhow::Result<(Client, RunHandle)> {

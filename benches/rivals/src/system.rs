@@ -5,7 +5,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 
 use futures_util::future::LocalBoxFuture;
-use pgqueue_suite::bench::report::note;
+use pgqueue_suite::bench::{bare, report::note};
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -59,8 +59,8 @@ pub(crate) trait System: 'static {
     const NAME: &'static str;
     /// The settings that it is measured with.
     const SETTINGS: &'static [Settings] = &[Settings::Default, Settings::Best];
-    /// Counts the jobs that are not done.
-    const LEFT: &'static str;
+    /// On how many connections a backlog is enqueued.
+    const FILLERS: usize = 1;
     /// What enqueues, on one connection.
     type Producer;
     /// A worker that runs until this is dropped, or the process ends.
@@ -92,6 +92,9 @@ pub(crate) trait System: 'static {
         producer: &mut Self::Producer,
         orders: Vec<Order>,
     ) -> impl Future<Output = anyhow::Result<()>>;
+
+    /// Counts the jobs that are not done.
+    fn left(url: &str) -> impl Future<Output = anyhow::Result<i64>>;
 
     /// Starts a worker that runs all jobs.
     fn start(url: &str, settings: Settings) -> impl Future<Output = anyhow::Result<Self::Worker>>;
@@ -127,6 +130,12 @@ impl<S: System> Measured for Of<S> {
     fn run(&self, task: Task) -> LocalBoxFuture<'static, anyhow::Result<Found>> {
         Box::pin(task::run::<S>(task))
     }
+}
+
+/// Asks the database for a number.
+pub(crate) async fn count(url: &str, query: &str) -> anyhow::Result<i64> {
+    let row = bare::connect(url).await?.query_one(query, &[]).await?;
+    Ok(row.try_get(0)?)
 }
 
 /// Says why a worker ended: none should.

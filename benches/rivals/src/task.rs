@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use futures_util::future::try_join_all;
-use pgqueue_suite::bench::{bare, processor, report};
+use pgqueue_suite::bench::{processor, report};
 use serde::{Deserialize, Serialize};
 
 use crate::order::{Begun, Order};
@@ -90,7 +90,7 @@ impl Found {
 pub(crate) async fn run<S: System>(task: Task) -> anyhow::Result<Found> {
     match task.step {
         Step::Migrate => S::migrate(&task.url).await.map(|()| Found::default()),
-        Step::Fill => bulk::<S>(&task).await.map(|_| Found::default()),
+        Step::Fill => fill::<S>(&task).await.map(|()| Found::default()),
         Step::Drain => drain::<S>(&task).await,
         Step::Latency => latency::<S>(&task).await,
         Step::Single(connections) => single::<S>(&task, connections).await,
@@ -99,9 +99,19 @@ pub(crate) async fn run<S: System>(task: Task) -> anyhow::Result<Found> {
     }
 }
 
+async fn fill<S: System>(task: &Task) -> anyhow::Result<()> {
+    let orders = Order::below(task.jobs);
+    let parts = orders.chunks(task.jobs.div_ceil(S::FILLERS));
+    try_join_all(parts.map(async |part| {
+        let mut producer = S::connect(&task.url, task.settings).await?;
+        S::enqueue_all(&mut producer, part.to_vec()).await
+    }))
+    .await?;
+    are_left::<S>(&task.url, task.jobs).await
+}
+
 async fn drain<S: System>(task: &Task) -> anyhow::Result<Found> {
     let begun = Begun::expect(task.jobs);
-    let client = bare::connect(&task.url).await?;
     let mut memory = 0.0_f64;
     let started = Instant::now();
     let _worker = S::start(&task.url, task.settings).await?;
@@ -110,7 +120,7 @@ async fn drain<S: System>(task: &Task) -> anyhow::Result<Found> {
         memory = memory.max(megabytes());
         // What was asked for when nothing was left any more is the end; the answer may take its time.
         let asked = started.elapsed();
-        if begun.count() == task.jobs && left::<S>(&client).await? == 0 {
+        if begun.count() == task.jobs && S::left(&task.url).await? == 0 {
             break asked;
         }
         if asked > PATIENCE {
@@ -235,14 +245,9 @@ async fn produce<S: System>(
 
 /// What was not stored was quick.
 async fn are_left<S: System>(url: &str, expected: usize) -> anyhow::Result<()> {
-    let stored = left::<S>(&bare::connect(url).await?).await?;
+    let stored = usize::try_from(S::left(url).await?)?;
     anyhow::ensure!(stored == expected, "{stored} of {expected} jobs are stored");
     Ok(())
-}
-
-async fn left<S: System>(client: &tokio_postgres::Client) -> anyhow::Result<usize> {
-    let row = client.query_one(S::LEFT, &[]).await?;
-    Ok(usize::try_from(row.try_get::<_, i64>(0)?)?)
 }
 
 fn rate(count: usize, length: Duration) -> anyhow::Result<f64> {
