@@ -13,18 +13,13 @@ use super::lanes::{Ask, Found, FoundJob, Lanes};
 use super::shutdown::Phase;
 use super::slots::{Reserved, Room};
 use super::waiting::Waiting;
-use super::wake_mark::BUSY_POLL;
+use super::wake_mark::{BUSY_POLL, FIRST_REPOLL, STALLED};
 use crate::backoff;
 use crate::error::Error;
 use crate::model::Span;
 use crate::source::{Link, Purpose};
 use crate::sql::{Claim, ClaimSuspect, ClearMarks, NextDue, SetMarks};
 
-/// The first re-poll after a mark was set; each next one comes after twice the time, up to the poll interval.
-/// It finds the job of a transaction that looked before the mark was set and committed after the claim.
-const FIRST_REPOLL: Duration = Duration::from_millis(10);
-/// While no slot is free nobody polls: after so long a mark must be set for the other workers.
-const STALLED: Duration = Duration::from_millis(100);
 /// How often a job that has lost a process is looked for while none was found.
 const SUSPECT_INTERVAL: Duration = Duration::from_secs(1);
 

@@ -222,14 +222,13 @@ impl Slots {
 
     /// Is true when [`Slots::reserve`] would give slots.
     pub(super) fn can_reserve(&self) -> bool {
-        let state = self.lock();
-        state.free > 0 && !state.suspect && state.lanes.iter().any(Lane::is_left_free)
+        self.lock().can_reserve()
     }
 
     /// Takes a slot of each lane that is owed one and has one free.
     pub(super) fn reserve(self: &Arc<Self>) -> Option<Reserved> {
         let mut state = self.lock();
-        if state.free == 0 || state.suspect {
+        if !state.can_reserve() {
             return None;
         }
         let mut lanes = Vec::new();
@@ -238,9 +237,6 @@ impl Slots {
                 (lane.free, lane.owed) = (lane.free - 1, false);
                 lanes.push(number);
             }
-        }
-        if lanes.is_empty() {
-            return None;
         }
         state.free -= 1;
         state.suspect = true;
@@ -266,10 +262,19 @@ impl Slots {
 }
 
 impl State {
-    /// Free slots that are not left to a look for jobs that have lost a process.
+    /// Is true while a slot is left to a look for jobs that have lost a process.
+    fn leaves_one_free(&self) -> bool {
+        self.lanes.iter().any(Lane::is_left_free)
+    }
+
+    /// Free slots that are not left to such a look.
     fn to_hand_over(&self) -> usize {
-        let left = self.lanes.iter().any(Lane::is_left_free);
-        self.free.saturating_sub(usize::from(left))
+        self.free
+            .saturating_sub(usize::from(self.leaves_one_free()))
+    }
+
+    fn can_reserve(&self) -> bool {
+        self.free > 0 && !self.suspect && self.leaves_one_free()
     }
 }
 

@@ -6,10 +6,10 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use super::model::{Event, FIRST_REPOLL, POLL, Producer, RULES, Rules, SLOW, STALLED, World};
+use super::model::{
+    BUSY_POLL, Event, FIRST_REPOLL, POLL, Producer, RULES, Rules, SLOW, STALLED, World,
+};
 
-/// `BUSY_POLL` in milliseconds.
-const BUSY_POLL: u64 = 4;
 /// When every promise has come due.
 const END: u64 = 1500;
 /// When the worlds begin: a mark that was set at zero may be changed.

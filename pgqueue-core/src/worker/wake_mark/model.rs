@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 
 use super::worker::{Step, Worker};
 
-/// `FIRST_REPOLL` of `fetch.rs`, in milliseconds as all times here.
-pub(super) const FIRST_REPOLL: u64 = 10;
-/// `STALLED` of `fetch.rs`.
-pub(super) const STALLED: u64 = 100;
+/// The policy's waits, in milliseconds as all times here.
+pub(super) const BUSY_POLL: u64 = super::BUSY_POLL.subsec_millis() as u64;
+pub(super) const FIRST_REPOLL: u64 = super::FIRST_REPOLL.subsec_millis() as u64;
+pub(super) const STALLED: u64 = super::STALLED.subsec_millis() as u64;
 /// The poll interval. Short, so that all that comes of it is explored.
 pub(super) const POLL: u64 = 1000;
 /// After this nobody enqueues any more, and transactions have ended: all the rest is waiting.

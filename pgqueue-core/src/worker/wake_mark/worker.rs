@@ -3,8 +3,8 @@
 //! They are those of `Fetcher` in `fetch.rs` and of `Lanes` in `lanes.rs` for one queue, each named at its step. A statement
 //! is one step: PostgreSQL makes it so, by the row's lock and the commit. Between any two steps everybody else may act.
 
-use super::model::{FIRST_REPOLL, POLL, Producer, Rules, STALLED, World};
-use super::{BUSY_POLL, MarkChange, WakeMark};
+use super::model::{BUSY_POLL, FIRST_REPOLL, POLL, Producer, Rules, STALLED, World};
+use super::{MarkChange, WakeMark};
 
 /// What a worker does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -202,9 +202,8 @@ impl World {
     fn sleep(&mut self, index: usize, rules: Rules) {
         let now = self.now;
         let worker = &mut self.workers[index];
-        let busy_poll = u64::try_from(BUSY_POLL.as_millis()).expect("invariant: it is short");
         let busy = match (worker.mark.is_busy(), worker.has_slots) {
-            (true, true) => rules.busy_poll.then_some(now + busy_poll),
+            (true, true) => rules.busy_poll.then_some(now + BUSY_POLL),
             (true, false) => rules.stalled_sets.then_some(now + STALLED),
             (false, _) => None,
         };
@@ -239,6 +238,9 @@ impl World {
             if rules.renews && !worker.mark.is_busy() {
                 worker.mark.forget();
             }
+        }
+        if worker.repoll >= POLL {
+            worker.repoll_at = worker.poll_at;
         }
         worker.step = Step::Decide;
     }
