@@ -57,11 +57,19 @@ fn stuck(db: &TestDatabase) -> Stuck {
     }
 }
 
-async fn wait_until_stuck(begun: &Mutex<Vec<i64>>) {
-    wait_until("a job is stuck", async || {
-        begun.lock().unwrap().contains(&STUCK)
-    })
-    .await;
+impl Stuck {
+    /// Starts the worker, changed as the test wants it, and waits until it is stuck.
+    async fn run(
+        self,
+        change: impl FnOnce(WorkerBuilder) -> WorkerBuilder,
+    ) -> (Running, Arc<Mutex<Vec<i64>>>, watch::Sender<bool>) {
+        let running = Running::start(change(self.builder));
+        wait_until("a job is stuck", async || {
+            self.begun.lock().unwrap().contains(&STUCK)
+        })
+        .await;
+        (running, self.begun, self.gate)
+    }
 }
 
 fn behind(db: &TestDatabase, condition: &str) -> i64 {
@@ -95,14 +103,7 @@ async fn a_worker_of_one_slot_claims_ahead_and_runs_one_job_at_a_time_in_their_o
 async fn what_was_claimed_ahead_and_cannot_begin_is_given_back_at_no_cost_for_others_to_run() {
     let db = TestDatabase::migrated();
     enqueue(&db);
-    let Stuck {
-        builder,
-        begun,
-        gate,
-        ..
-    } = stuck(&db);
-    let first = Running::start(builder);
-    wait_until_stuck(&begun).await;
+    let (first, begun, gate) = stuck(&db).run(|builder| builder).await;
     wait_until("all but the stuck one wait", async || {
         behind(&db, "state <> 'pending'") == 0
     })
@@ -129,14 +130,7 @@ async fn what_was_claimed_ahead_and_cannot_begin_is_given_back_at_no_cost_for_ot
 async fn a_shutdown_gives_back_what_was_claimed_ahead_while_what_runs_has_its_grace() {
     let db = TestDatabase::migrated();
     enqueue(&db);
-    let Stuck {
-        builder,
-        begun,
-        gate,
-        ..
-    } = stuck(&db);
-    let running = Running::start(builder.shutdown_grace(HOUR));
-    wait_until_stuck(&begun).await;
+    let (running, begun, gate) = stuck(&db).run(|builder| builder.shutdown_grace(HOUR)).await;
 
     running.handle.stop();
     wait_until("all behind it are pending", async || {
@@ -157,14 +151,7 @@ async fn a_job_that_is_cancelled_while_it_waits_for_a_slot_never_begins() {
     for _ in 0..10 {
         let db = TestDatabase::migrated();
         enqueue(&db);
-        let Stuck {
-            builder,
-            begun,
-            gate,
-            ..
-        } = stuck(&db);
-        let running = Running::start(builder);
-        wait_until_stuck(&begun).await;
+        let (running, begun, gate) = stuck(&db).run(|builder| builder).await;
 
         let next = db.number(&format!(
             "SELECT id FROM pgqueue_jobs WHERE payload ->> 'number' = '{}'",
@@ -190,14 +177,9 @@ async fn a_job_that_is_cancelled_while_it_waits_for_a_slot_never_begins() {
 async fn switched_off_nothing_is_claimed_ahead() {
     let db = TestDatabase::migrated();
     enqueue(&db);
-    let Stuck {
-        builder,
-        begun,
-        gate,
-        ..
-    } = stuck(&db);
-    let running = Running::start(builder.prefetch(Duration::ZERO));
-    wait_until_stuck(&begun).await;
+    let (running, _begun, gate) = stuck(&db)
+        .run(|builder| builder.prefetch(Duration::ZERO))
+        .await;
 
     assert_eq!(behind(&db, "fencing_token > 0"), 0);
     gate.send(true).unwrap();
@@ -214,14 +196,7 @@ async fn jobs_without_a_retry_left_are_claimed_only_into_free_slots() {
     db.execute(&format!(
         "UPDATE pgqueue_jobs SET max_retries = 0 WHERE payload ->> 'number' = '{last_chance}'"
     ));
-    let Stuck {
-        builder,
-        begun,
-        gate,
-        ..
-    } = stuck(&db);
-    let running = Running::start(builder);
-    wait_until_stuck(&begun).await;
+    let (running, begun, gate) = stuck(&db).run(|builder| builder).await;
     wait_until("all behind it are pending", async || {
         behind(&db, "state = 'pending'") == LAST - STUCK
     })
