@@ -7,10 +7,10 @@
 
 use local_postgres::{Database, LocalPostgres};
 use pgqueue_core::JobState;
-use pgqueue_suite::bench::drain::{self, Drained, Process, Settings};
+use pgqueue_suite::bench::drain::{self, Measured, Settings};
 use pgqueue_suite::bench::options::{Options, Sizes};
-use pgqueue_suite::bench::report::{self, Row, a_second, microseconds_each, note};
-use pgqueue_suite::bench::{load, median, processor, server, work};
+use pgqueue_suite::bench::report::{self, Row, note};
+use pgqueue_suite::bench::{load, median, server, work};
 
 /// Of the other rows, one in so many is due tomorrow; the rest are completed.
 const FUTURE: i32 = 6;
@@ -45,14 +45,6 @@ impl Scenario {
             jobs,
         }
     }
-}
-
-/// What one drain took.
-struct Measured {
-    rate: f64,
-    client: Option<f64>,
-    server: Option<f64>,
-    megabytes: Option<f64>,
 }
 
 #[tokio::main]
@@ -166,18 +158,13 @@ fn measure(
 }
 
 fn row(scenario: &Scenario, measured: &[Measured], first: &[f64]) -> Row {
-    let of = |figure: fn(&Measured) -> Option<f64>| -> f64 {
-        median(&measured.iter().filter_map(figure).collect::<Vec<_>>())
-    };
     let mut row = Row::new(scenario.name.as_str(), "jobs/s");
     row.group = Some(scenario.axis);
     row.ours = measured.iter().map(|of| of.rate).collect();
     row.yardstick = first.to_vec();
-    row.also = vec![
-        ("client, µs of processor time a job", of(|of| of.client)),
-        ("server, µs of processor time a job", of(|of| of.server)),
-        ("memory, MB", of(|of| of.megabytes)),
-    ];
+    row.also = Measured::processor_time(measured);
+    let memory = Measured::each(measured, |of| of.megabytes);
+    row.also.push(("memory, MB", median(&memory)));
     row
 }
 
@@ -191,7 +178,6 @@ fn drain(server: &LocalPostgres, scenario: &Scenario) -> anyhow::Result<Measured
         load::fill(&database, &load::future(i64::from(scenario.rows / FUTURE)))?;
     }
     load::fill(&database, &due(scenario))?;
-    let url = database.url();
     let settings = Settings {
         concurrency: scenario.in_flight,
         queues: (0..scenario.queues)
@@ -200,17 +186,9 @@ fn drain(server: &LocalPostgres, scenario: &Scenario) -> anyhow::Result<Measured
             .collect(),
         ..Settings::default()
     };
-    let before = processor::of_server(url);
-    let drained: Drained = Process::start(url, &settings)?.wait()?;
-    let after = processor::of_server(url);
+    let measured = drain::measure(database.url(), scenario.jobs, &settings, 1)?;
     is_drained(&database, scenario)?;
-    let each = |before, after| microseconds_each(scenario.jobs, before, after);
-    Ok(Measured {
-        rate: a_second(scenario.jobs, drained.took),
-        client: each(Some(std::time::Duration::ZERO), drained.processor),
-        server: each(before, after),
-        megabytes: drained.megabytes(),
-    })
+    Ok(measured)
 }
 
 fn queue(number: i32) -> String {

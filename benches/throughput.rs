@@ -6,15 +6,13 @@
 //! `--only default`, `--json`. `DATABASE_URL` names a server to use instead of a private one. Times are from the start of a
 //! worker to its end, migrations and the fill apart.
 
-use std::time::Instant;
-
 use local_postgres::{Database, LocalPostgres};
 use pgqueue_core::JobState;
 use pgqueue_suite::bench::bare::{self, Done};
-use pgqueue_suite::bench::drain::{self, Drained, Process, Settings};
+use pgqueue_suite::bench::drain::{self, Measured, Settings};
 use pgqueue_suite::bench::options::{Options, Sizes};
-use pgqueue_suite::bench::report::{self, Row, a_second, microseconds_each, note};
-use pgqueue_suite::bench::{load, median, processor, server, work};
+use pgqueue_suite::bench::report::{self, Row, a_second, note};
+use pgqueue_suite::bench::{load, server, work};
 
 /// Jobs a claim: what both sides take at once.
 const BATCH: usize = 1000;
@@ -76,16 +74,6 @@ const SCENARIOS: [Scenario; 5] = [
 /// The most memory that one process may hold, in megabytes.
 const MEMORY: f64 = 30.0;
 
-/// What one drain took.
-struct Measured {
-    rate: f64,
-    /// Microseconds a job, of all workers and of the server.
-    client: Option<f64>,
-    server: Option<f64>,
-    /// Of the worker that held most.
-    megabytes: Option<f64>,
-}
-
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     if drain::serve().await? {
@@ -133,21 +121,9 @@ async fn measure(
         ));
         measured.push(ours);
     }
-    let of = |figure: fn(&Measured) -> Option<f64>| -> Vec<f64> {
-        measured.iter().filter_map(figure).collect()
-    };
-    row.also = vec![
-        (
-            "client, µs of processor time a job",
-            median(&of(|of| of.client)),
-        ),
-        (
-            "server, µs of processor time a job",
-            median(&of(|of| of.server)),
-        ),
-    ];
+    row.also = Measured::processor_time(&measured);
     let mut memory = Row::new(format!("memory, {}", scenario.name), "MB");
-    memory.ours = of(|of| of.megabytes);
+    memory.ours = Measured::each(&measured, |of| of.megabytes);
     memory.less_is_better = true;
     memory.limit = Some(MEMORY);
     memory.group = Some("memory");
@@ -162,38 +138,15 @@ fn ours(
     processes: usize,
 ) -> anyhow::Result<Measured> {
     let database = load::backlog(server, jobs)?;
-    let url = database.url();
     let settings = Settings {
         concurrency: scenario.is_tuned.then_some(3 * BATCH),
         batch: scenario.is_tuned.then_some(BATCH),
         deletes: scenario.done == Done::Deleted,
         queues: Vec::new(),
     };
-    let (before, started) = (processor::of_server(url), Instant::now());
-    let workers: Vec<Process> = (0..processes)
-        .map(|_| Process::start(url, &settings))
-        .collect::<anyhow::Result<_>>()?;
-    let drained: Vec<Drained> = workers
-        .into_iter()
-        .map(Process::wait)
-        .collect::<anyhow::Result<_>>()?;
-    // Several are as slow as from the first one's start to the last one's end.
-    let took = match drained.as_slice() {
-        [one] => one.took,
-        _ => started.elapsed(),
-    };
-    let server_time = microseconds_each(jobs, before, processor::of_server(url));
+    let measured = drain::measure(database.url(), jobs, &settings, processes)?;
     is_drained(&database, jobs, scenario.done)?;
-    let client = drained.iter().map(|drained| drained.processor).sum();
-    Ok(Measured {
-        rate: a_second(jobs, took),
-        client: microseconds_each(jobs, Some(std::time::Duration::ZERO), client),
-        server: server_time,
-        megabytes: drained
-            .iter()
-            .filter_map(Drained::megabytes)
-            .max_by(f64::total_cmp),
-    })
+    Ok(measured)
 }
 
 async fn bare(server: &LocalPostgres, jobs: i32, done: Done) -> anyhow::Result<f64> {

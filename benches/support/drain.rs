@@ -2,13 +2,14 @@
 //! is its own, and several can run at once.
 
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use pgqueue_core::Worker;
 use serde::{Deserialize, Serialize};
 
-use super::{processor, work};
+use super::report::{a_second, microseconds_each};
+use super::{median, processor, work};
 
 /// The argument of a worker's process; the URL and the settings follow.
 const PROCESS: &str = "--drain";
@@ -28,19 +29,18 @@ pub struct Settings {
 
 /// What a drain took.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub struct Drained {
+struct Drained {
     /// From the start of the worker to its end.
-    pub took: Duration,
+    took: Duration,
     /// Of the process, connecting included.
-    pub processor: Option<Duration>,
+    processor: Option<Duration>,
     /// The most memory that the process held, in bytes.
-    pub memory: Option<u64>,
+    memory: Option<u64>,
 }
 
 impl Drained {
     /// Gives the most memory in megabytes.
-    #[must_use]
-    pub fn megabytes(&self) -> Option<f64> {
+    fn megabytes(&self) -> Option<f64> {
         let kilobytes = u32::try_from(self.memory? / 1000).ok()?;
         Some(f64::from(kilobytes) / 1e3)
     }
@@ -48,14 +48,11 @@ impl Drained {
 
 /// A worker's process that has been started.
 #[derive(Debug)]
-pub struct Process(Child);
+struct Process(Child);
 
 impl Process {
     /// Starts a worker that drains what is due.
-    ///
-    /// # Errors
-    /// When this program cannot be started again.
-    pub fn start(url: &str, settings: &Settings) -> anyhow::Result<Self> {
+    fn start(url: &str, settings: &Settings) -> anyhow::Result<Self> {
         let child = Command::new(std::env::current_exe()?)
             .args([PROCESS, url, &serde_json::to_string(settings)?])
             .stdin(Stdio::null())
@@ -65,14 +62,77 @@ impl Process {
     }
 
     /// Waits until it has drained.
-    ///
-    /// # Errors
-    /// When the worker failed.
-    pub fn wait(self) -> anyhow::Result<Drained> {
+    fn wait(self) -> anyhow::Result<Drained> {
         let output = self.0.wait_with_output()?;
         anyhow::ensure!(output.status.success(), "a worker process failed");
         serde_json::from_slice(&output.stdout).context("a worker process said something else")
     }
+}
+
+/// What the drain of a backlog took.
+#[derive(Debug, Clone, Copy)]
+pub struct Measured {
+    /// Jobs a second.
+    pub rate: f64,
+    /// Microseconds of processor time a job, of all workers.
+    pub client: Option<f64>,
+    /// The same of the server.
+    pub server: Option<f64>,
+    /// Of the worker that held most.
+    pub megabytes: Option<f64>,
+}
+
+impl Measured {
+    /// Gives a figure of each of some drains, as far as it is known.
+    #[must_use]
+    pub fn each(measured: &[Self], figure: fn(&Self) -> Option<f64>) -> Vec<f64> {
+        measured.iter().filter_map(figure).collect()
+    }
+
+    /// Gives the processor time a job, as a row of the report tells it beside the rate.
+    #[must_use]
+    pub fn processor_time(measured: &[Self]) -> Vec<(&'static str, f64)> {
+        let of = |figure| median(&Self::each(measured, figure));
+        vec![
+            ("client, µs of processor time a job", of(|of| of.client)),
+            ("server, µs of processor time a job", of(|of| of.server)),
+        ]
+    }
+}
+
+/// Drains so many jobs by so many workers at once.
+///
+/// # Errors
+/// When a worker cannot start or fails.
+pub fn measure(
+    url: &str,
+    jobs: i32,
+    settings: &Settings,
+    processes: usize,
+) -> anyhow::Result<Measured> {
+    let (before, started) = (processor::of_server(url), Instant::now());
+    let workers: Vec<Process> = (0..processes)
+        .map(|_| Process::start(url, settings))
+        .collect::<anyhow::Result<_>>()?;
+    let drained: Vec<Drained> = workers
+        .into_iter()
+        .map(Process::wait)
+        .collect::<anyhow::Result<_>>()?;
+    // Several are as slow as from the first one's start to the last one's end.
+    let took = match drained.as_slice() {
+        [one] => one.took,
+        _ => started.elapsed(),
+    };
+    let client = drained.iter().map(|drained| drained.processor).sum();
+    Ok(Measured {
+        rate: a_second(jobs, took),
+        client: microseconds_each(jobs, Some(Duration::ZERO), client),
+        server: microseconds_each(jobs, before, processor::of_server(url)),
+        megabytes: drained
+            .iter()
+            .filter_map(Drained::megabytes)
+            .max_by(f64::total_cmp),
+    })
 }
 
 /// Drains and says what it took, if this process was started for that. Every benchmark that starts processes calls it first.
