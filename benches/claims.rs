@@ -5,8 +5,6 @@
 //! `cargo bench --bench claims` has 100,000 of each and 100 wake-ups, twice, `-- --full` 1,000,000 and five times; `--jobs N`,
 //! `--rounds N`, `--only idle`, `--json`. `DATABASE_URL` names a server to use instead of a private one.
 
-use std::time::Duration;
-
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::sql_types::{Double, Nullable};
@@ -14,15 +12,11 @@ use local_postgres::Database;
 use pgqueue_core::Worker;
 use pgqueue_suite::bench::options::{Options, Sizes};
 use pgqueue_suite::bench::report::{self, Row, note};
-use pgqueue_suite::bench::{counting_server, load, median, wake_ups, work};
+use pgqueue_suite::bench::{counting_server, load, wake_ups, watch};
 
 /// Wake-ups a round.
 const WAKE_UPS: usize = 100;
-/// How long an idle worker is watched.
-const WATCHED: Duration = Duration::from_secs(10);
-/// The server tells of a transaction so late at most; a worker has settled by then, too.
-const SETTLED: Duration = Duration::from_secs(11);
-/// The longest that a job may wait for its claim, in milliseconds.
+/// The longest that a claim may take, and with it the notification's way, in milliseconds.
 const CLAIM: f64 = 2.0;
 
 #[tokio::main]
@@ -66,18 +60,25 @@ fn useless(jobs: i32) -> String {
     )
 }
 
-async fn starts(crowded: &Database, empty: &Database, rounds: usize) -> anyhow::Result<[Row; 2]> {
-    let mut rows = [("p50", Some(CLAIM)), ("p99", None)].map(|(percentile, limit)| {
+async fn starts(crowded: &Database, empty: &Database, rounds: usize) -> anyhow::Result<Vec<Row>> {
+    let mut rows = ["p50", "p99"].map(|percentile| {
         let mut row = Row::new(format!("enqueue to start, {percentile}"), "ms");
-        (row.limit, row.less_is_better) = (limit, true);
+        row.less_is_better = true;
         row
     });
-    let mut statements = Vec::new();
+    let mut claim = Row::new("notified and claimed after the commit, p50", "ms");
+    (claim.limit, claim.less_is_better) = (Some(CLAIM), true);
+    let mut statement = Row::new("statements that claim, sweeps included, mean", "ms");
+    statement.less_is_better = true;
     for round in 1..=rounds {
         forget_statements(crowded);
         let ours = wake_ups::measure(crowded.url(), WAKE_UPS).await?;
-        statements.extend(claim_time(crowded));
+        statement.ours.extend(claim_time(crowded));
+        forget_statements(empty);
         let yardstick = wake_ups::measure(empty.url(), WAKE_UPS).await?;
+        statement.yardstick.extend(claim_time(empty));
+        claim.ours.push(ours.median_after_return());
+        claim.yardstick.push(yardstick.median_after_return());
         for (row, percent) in rows.iter_mut().zip([50, 99]) {
             row.ours.push(ours.percentile(percent));
             row.yardstick.push(yardstick.percentile(percent));
@@ -88,10 +89,8 @@ async fn starts(crowded: &Database, empty: &Database, rounds: usize) -> anyhow::
             yardstick.percentile(50)
         ));
     }
-    if !statements.is_empty() {
-        rows[0].also = vec![("statement that claims, mean ms", median(&statements))];
-    }
-    Ok(rows)
+    let told = Some(statement).filter(|row| !row.ours.is_empty());
+    Ok(rows.into_iter().chain([claim]).chain(told).collect())
 }
 
 /// Sets what the server counted to nothing, where it counts.
@@ -131,12 +130,8 @@ async fn idle(crowded: &Database, elsewhere: &Database, rounds: usize) -> anyhow
             .build()?;
         let handle = worker.handle();
         let working = tokio::spawn(worker.run(std::future::pending::<()>()));
-        tokio::time::sleep(SETTLED).await;
-        let before = work::transactions(elsewhere.url(), crowded.name())?;
-        tokio::time::sleep(WATCHED).await;
-        let seen = work::transactions(elsewhere.url(), crowded.name())? - before;
-        row.ours
-            .push(f64::from(i32::try_from(seen)?) / WATCHED.as_secs_f64());
+        let seen = watch::watch(crowded, elsewhere).await?;
+        row.ours.push(seen.transactions);
         handle.stop();
         working.await??;
     }

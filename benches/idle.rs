@@ -6,17 +6,12 @@
 
 use std::time::Duration;
 
-use local_postgres::{Database, LocalPostgres};
+use local_postgres::LocalPostgres;
 use pgqueue_core::{JobState, Worker};
 use pgqueue_suite::bench::options::{Options, Sizes};
 use pgqueue_suite::bench::report::{self, Row, note};
-use pgqueue_suite::bench::{load, median, processor, work};
+use pgqueue_suite::bench::{load, median, processor, watch, work};
 
-/// How long a worker is watched.
-const WATCHED: Duration = Duration::from_secs(20);
-/// The server tells of a transaction so late at most: by then it has told of all that the start of the worker took, and the
-/// first looks after its start, which come ever more rarely, are over.
-const SETTLED: Duration = Duration::from_secs(11);
 /// Most queries a second of an idle worker.
 const IDLE: f64 = 1.0;
 
@@ -41,7 +36,7 @@ async fn main() -> anyhow::Result<()> {
     let title = format!(
         "PostgreSQL {}, watched for {} s a round",
         server.version(),
-        WATCHED.as_secs()
+        watch::WATCHED.as_secs()
     );
     report::print(&title, &rows, options.json);
     Ok(())
@@ -70,15 +65,11 @@ async fn measure(
         while work::count(url, JobState::Running)? < i64::from(jobs) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        tokio::time::sleep(SETTLED).await;
-        let before = Look::at(&elsewhere, database.name())?;
-        tokio::time::sleep(WATCHED).await;
-        let after = Look::at(&elsewhere, database.name())?;
+        let seen = watch::watch(&database, &elsewhere).await?;
         memory.extend(processor::resident().map(megabytes));
-        let seen = f64::from(i32::try_from(after.transactions - before.transactions)?);
-        row.ours.push(seen / WATCHED.as_secs_f64());
-        client.extend(per_cent(before.client, after.client));
-        database_time.extend(per_cent(before.server, after.server));
+        row.ours.push(seen.transactions);
+        client.extend(seen.client);
+        database_time.extend(seen.server);
         note(&format!(
             "{}, round {round}: {:.2} transactions/s",
             row.name,
@@ -93,28 +84,6 @@ async fn measure(
         ("memory, MB", median(&memory)),
     ];
     Ok(row)
-}
-
-/// What the meters show at one moment.
-struct Look {
-    transactions: i64,
-    client: Option<Duration>,
-    server: Option<Duration>,
-}
-
-impl Look {
-    fn at(elsewhere: &Database, name: &str) -> anyhow::Result<Self> {
-        Ok(Self {
-            transactions: work::transactions(elsewhere.url(), name)?,
-            client: processor::of_this_process(),
-            server: processor::of_server(elsewhere.url()),
-        })
-    }
-}
-
-fn per_cent(before: Option<Duration>, after: Option<Duration>) -> Option<f64> {
-    let spent = after?.checked_sub(before?)?;
-    Some(100.0 * spent.as_secs_f64() / WATCHED.as_secs_f64())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "it is rounded when it is shown")]

@@ -15,6 +15,7 @@ pub mod run;
 mod target;
 pub mod wake;
 pub mod wake_ups;
+pub mod watch;
 pub mod work;
 
 use local_postgres::{Builder, LocalPostgres};
