@@ -195,8 +195,8 @@ statement! {
 }
 
 statement! {
-    /// Names the owners of running jobs that are not registered. Relies on index `pgqueue_jobs_running`.
-    MissingOwners, "missing_owners.sql", () -> BigInt
+    /// Tells what there is to rescue: expired workers, owners without a row, overdue jobs. Relies on index `pgqueue_jobs_running`.
+    Lost, "lost.sql", (lease: Span => Interval) -> (Bool, Array<BigInt>, Bool)
 }
 
 statement! {

@@ -74,7 +74,7 @@ fn cases() -> Vec<Case> {
         case("complete_in", Host, "300001, 1, '{}'", 1, 50),
         case("complete_in_delete", Host, "300001, 1", 1, 50),
         case("progress", Host, "300001, 1, '{}'", 1, 50),
-        case("missing_owners", Engine, "", 99, 500),
+        case("lost", Engine, "'30 s'", 1, 500),
         case("rescue", Engine, "'{7,8}', 3, 10, 50", 50, 100),
         // These look at all running jobs, or at all of one worker. That is their purpose: not at any other job.
         case("rescue_overdue", Engine, "'30 s', 50", 50, 15_000),

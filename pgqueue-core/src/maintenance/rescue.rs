@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use crate::error::Error;
 use crate::model::Span;
 use crate::source::Link;
-use crate::sql::{ExpireWorkers, MissingOwners, Rescue as RescueStatement, RescueOverdue};
+use crate::sql::{ExpireWorkers, Lost, Rescue as RescueStatement, RescueOverdue};
 use crate::state::JobState;
 
 /// Jobs a statement: its locks last a few milliseconds.
@@ -38,18 +38,19 @@ pub(super) struct Rescued {
 impl Rescue {
     /// Looks for dead workers and takes all their jobs. `judge`: this worker.
     pub(super) async fn run_once(&self, link: &mut Link, judge: i64) -> Result<Rescued, Error> {
-        let expired: Vec<i64> = link.load(ExpireWorkers { judge }).await?;
-        for id in &expired {
-            tracing::warn!(
-                worker.id = id,
-                "a worker has not renewed its lease and is taken for dead"
-            );
+        let mut rescued = Rescued::default();
+        let (has_expired, mut owners, overdue) = self.look(link).await?;
+        if has_expired {
+            let expired: Vec<i64> = link.load(ExpireWorkers { judge }).await?;
+            for id in &expired {
+                tracing::warn!(
+                    worker.id = id,
+                    "a worker has not renewed its lease and is taken for dead"
+                );
+            }
+            rescued.workers = expired.len();
+            (_, owners, _) = self.look(link).await?;
         }
-        let owners: Vec<i64> = link.load(MissingOwners {}).await?;
-        let mut rescued = Rescued {
-            workers: expired.len(),
-            jobs: Vec::new(),
-        };
         while !owners.is_empty() {
             let statement = RescueStatement {
                 owners: &owners,
@@ -64,17 +65,26 @@ impl Rescue {
             log(&taken, "rescued a job whose worker died");
             rescued.jobs.extend(taken);
         }
-        let overdue = RescueOverdue {
-            lease: Span(self.lease),
-            limit: BATCH,
-        };
-        let taken: Vec<Taken> = link.load(overdue).await?;
-        log(
-            &taken,
-            "took a job whose worker does not enforce its deadline",
-        );
-        rescued.jobs.extend(taken);
+        if overdue {
+            let statement = RescueOverdue {
+                lease: Span(self.lease),
+                limit: BATCH,
+            };
+            let taken: Vec<Taken> = link.load(statement).await?;
+            log(
+                &taken,
+                "took a job whose worker does not enforce its deadline",
+            );
+            rescued.jobs.extend(taken);
+        }
         Ok(rescued)
+    }
+
+    /// Tells whether a worker has expired, the owners of running jobs that have no row, and whether a job is overdue.
+    async fn look(&self, link: &mut Link) -> Result<(bool, Vec<i64>, bool), Error> {
+        let lease = Span(self.lease);
+        let answer = link.load(Lost { lease }).await?;
+        Ok(answer.into_iter().next().unwrap_or_default())
     }
 }
 
