@@ -106,8 +106,9 @@ pub(crate) type ClaimedRow = (
 );
 
 statement! {
-    /// Tells in how many seconds the next scheduled job of each queue is due. Relies on index `pgqueue_jobs_dequeue`.
-    NextDue<'a>, "next_due.sql", (queues: &'a [String] => Array<Text>) -> Nullable<Double>
+    /// Tells in how many seconds the next scheduled job is due, and whether a wake mark is not set. Relies on index
+    /// `pgqueue_jobs_dequeue` and the primary key of the marks.
+    NextDue<'a>, "next_due.sql", (queues: &'a [String] => Array<Text>) -> (Nullable<Double>, Bool)
 }
 
 statement! {
@@ -182,6 +183,11 @@ statement! {
 statement! {
     /// Sets the wake marks of queues.
     SetMarks<'a>, "set_marks.sql", (queues: &'a [String] => Array<Text>, horizon: Span => Interval) -> (Text, Text)
+}
+
+statement! {
+    /// Asks the workers of the schema to re-poll.
+    AskToRepoll, "ask_to_repoll.sql", () -> Text
 }
 
 statement! {

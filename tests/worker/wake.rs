@@ -322,6 +322,41 @@ async fn a_job_enqueued_while_another_worker_had_cleared_the_mark_is_found() {
 }
 
 #[tokio::test]
+async fn a_worker_that_set_a_mark_and_is_full_asks_the_others_to_repoll() {
+    let db = TestDatabase::migrated();
+    enqueue(&db, job());
+    let mut ear = Ear::open(&db, "pgqueue.public").await;
+    let full = worker(&db, async |_, _| {
+        std::future::pending::<Result<(), String>>().await
+    });
+    let full = Running::start(full.concurrency(1));
+
+    assert_eq!(ear.next().await, "default", "it has set the mark");
+    assert_eq!(ear.next().await, "", "it cannot re-poll");
+
+    full.stop_now().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_is_asked_to_repoll_finds_what_commits_in_silence_soon_after() {
+    let db = TestDatabase::migrated();
+    let running = Running::start(worker(&db, async |_, _| Ok::<_, String>(())));
+    wait_until_idle(&db).await;
+
+    for _ in 0..CHAIN {
+        db.execute("NOTIFY \"pgqueue.public\", ''");
+        tokio::time::sleep(Duration::from_millis(100)).await; // it has looked because it was woken, and swept
+        db.execute(
+            "BEGIN; SET LOCAL pgqueue.looked = 'pgqueue.public default';
+             INSERT INTO pgqueue_jobs (kind, payload) VALUES ('job', '{}'); COMMIT",
+        );
+        db.wait_for_count(JobState::Pending, 0).await;
+    }
+
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn scheduled_jobs_run_when_they_are_due_and_not_before() {
     let db = TestDatabase::migrated();
     let running = Running::start(worker(&db, async |_, _| Ok::<_, String>(())));

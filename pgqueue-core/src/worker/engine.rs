@@ -98,11 +98,18 @@ pub(super) struct Wakes {
 pub(super) struct Heard {
     pub(super) all: bool,
     pub(super) queues: Vec<String>,
+    /// A worker that has set a mark cannot re-poll.
+    pub(super) asked_to_repoll: bool,
 }
 
 impl Wakes {
     pub(super) fn wake(&self, queue: &str) {
         self.change(|heard| heard.queues.push(queue.to_owned()));
+    }
+
+    /// Wakes every queue, and asks for re-polls.
+    pub(super) fn ask_to_repoll(&self) {
+        self.change(|heard| (heard.all, heard.asked_to_repoll) = (true, true));
     }
 
     /// Wakes every queue: anything may have been missed.

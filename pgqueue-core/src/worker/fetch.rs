@@ -6,19 +6,20 @@ use std::time::{Duration, Instant};
 
 use super::ahead;
 use super::cursor::PRIORITIES;
-use super::engine::Engine;
+use super::engine::{Engine, Heard};
 use super::execute::{self, Claimed};
 use super::flights::StopReason;
 use super::lanes::{Ask, Found, FoundJob, Lanes};
+use super::polls::{Passed, Polls};
 use super::shutdown::Phase;
 use super::slots::{Reserved, Room};
 use super::waiting::Waiting;
-use super::wake_mark::{BUSY_POLL, FIRST_REPOLL, STALLED};
+use super::wake_mark::{BUSY_POLL, STALLED};
 use crate::backoff;
 use crate::error::Error;
 use crate::model::Span;
 use crate::source::{Link, Purpose};
-use crate::sql::{Claim, ClaimSuspect, ClearMarks, NextDue, SetMarks};
+use crate::sql::{AskToRepoll, Claim, ClaimSuspect, ClearMarks, NextDue, SetMarks};
 
 /// How often a job that has lost a process is looked for while none was found.
 const SUSPECT_INTERVAL: Duration = Duration::from_secs(1);
@@ -57,9 +58,9 @@ struct Fetcher {
     link: Link,
     lanes: Lanes,
     batch: i64,
-    poll_at: Instant,
-    repoll: Duration,
-    repoll_at: Instant,
+    polls: Polls,
+    /// What woke this round, if time did.
+    passed: Passed,
     next_due: Option<Instant>,
     /// `next_due` has been asked for since the last claim.
     looked_ahead: bool,
@@ -77,9 +78,8 @@ impl Fetcher {
             link: Link::new(engine.connections.clone(), Purpose::Claim),
             lanes: Lanes::new(&engine.lanes, engine.config.concurrency),
             batch: 0,
-            poll_at: now,
-            repoll: FIRST_REPOLL,
-            repoll_at: now,
+            polls: Polls::new(now, engine.config.poll_interval),
+            passed: Passed::default(),
             next_due: None,
             looked_ahead: false,
             idle_polls: 0,
@@ -110,9 +110,16 @@ impl Fetcher {
             tokio::task::yield_now().await;
             return Ok(());
         }
+        let passed = std::mem::take(&mut self.passed);
+        if passed.repoll && self.lanes.cannot_repoll(&room) && self.polls.ask_others() {
+            let _sent: Vec<String> = self.link.load(AskToRepoll {}).await?;
+        }
         // A full lane is no reason to oversleep the schedule of another.
-        if self.lanes.is_quiet(&room) && !self.looked_ahead {
-            self.look_ahead().await?;
+        if passed.poll || self.lanes.is_quiet(&room) && !self.looked_ahead {
+            let marks_are_set = self.look_ahead().await?;
+            if !marks_are_set && self.lanes.renew_marks() {
+                return Ok(());
+            }
         }
         self.wait().await;
         Ok(())
@@ -266,11 +273,11 @@ impl Fetcher {
         self.engine.end_batch(self.batch);
     }
 
-    /// Asks when the next scheduled job is due.
-    async fn look_ahead(&mut self) -> Result<(), Error> {
+    /// Asks when the next scheduled job is due; true: all marks are set.
+    async fn look_ahead(&mut self) -> Result<bool, Error> {
         let queues = &self.engine.queues();
-        let due: Vec<Option<f64>> = self.link.load(NextDue { queues }).await?;
-        let seconds = due.into_iter().flatten().next();
+        let answer: Vec<(Option<f64>, bool)> = self.link.load(NextDue { queues }).await?;
+        let (seconds, lacks_mark) = answer.into_iter().next().unwrap_or_default();
         // A hair later than due, so that the claim's now() has passed it.
         self.next_due = seconds
             .filter(|seconds| *seconds < self.engine.config.poll_interval.as_secs_f64())
@@ -280,7 +287,7 @@ impl Fetcher {
                     + Duration::from_millis(1)
             });
         self.looked_ahead = true;
-        Ok(())
+        Ok(!lacks_mark)
     }
 
     async fn wait(&mut self) {
@@ -290,7 +297,7 @@ impl Fetcher {
         let patience = engine.config.prefetch_patience();
         let patience = engine.slots.oldest().map(|since| since + patience);
         tokio::select! {
-            heard = engine.wakes.heard() => self.lanes.note_heard(&heard),
+            heard = engine.wakes.heard() => self.note_heard(&heard),
             () = engine.slots.changed() => self.note_freed(),
             () = sleep_until(patience) => self.give_back(),
             () = tokio::time::sleep_until(until.into()) => self.note_time(polls),
@@ -308,8 +315,7 @@ impl Fetcher {
             .is_busy()
             .then(|| now + if free > 0 { BUSY_POLL } else { STALLED });
         [
-            Some(self.poll_at),
-            Some(self.repoll_at),
+            Some(self.polls.next()),
             self.next_due,
             self.lanes.sweep_at(),
             busy_poll,
@@ -317,7 +323,7 @@ impl Fetcher {
         .into_iter()
         .flatten()
         .min()
-        .map_or(self.poll_at, |at| at.max(now + Duration::from_millis(1)))
+        .map_or(now, |at| at.max(now + Duration::from_millis(1)))
     }
 
     /// Gives back what was claimed ahead and cannot start, because runs take longer than they did: others may be free.
@@ -331,6 +337,13 @@ impl Fetcher {
         }
     }
 
+    fn note_heard(&mut self, heard: &Heard) {
+        self.lanes.note_heard(heard);
+        if heard.asked_to_repoll {
+            self.polls.asked_to(Instant::now());
+        }
+    }
+
     fn note_freed(&mut self) {
         if self.engine.until_empty {
             self.lanes.note_ended();
@@ -339,23 +352,15 @@ impl Fetcher {
 
     /// Looks at everything because it is time to; `polls`: so many polls in a row came before.
     fn note_time(&mut self, polls: u32) {
-        let (now, poll_interval) = (Instant::now(), self.engine.config.poll_interval);
+        let now = Instant::now();
         self.lanes.look_at_all();
         let is_due = self.next_due.is_some_and(|due| due <= now);
         if is_due {
             self.next_due = None;
         }
-        if self.repoll_at <= now {
-            self.repoll = (self.repoll * 2).min(poll_interval);
-            self.repoll_at = now + self.repoll;
-        }
-        if self.poll_at <= now {
-            self.poll_at = now + poll_interval;
-            self.lanes.renew_marks();
+        self.passed = self.polls.pass(now);
+        if self.passed.poll {
             self.idle_polls = if is_due { 0 } else { polls + 1 };
-        }
-        if self.repoll >= poll_interval {
-            self.repoll_at = self.poll_at; // as rare as the poll, it is the poll
         }
     }
 
@@ -365,8 +370,7 @@ impl Fetcher {
         let now = Instant::now();
         let (set, clear) = self.lanes.mark_changes(now);
         if !set.is_empty() && self.set_marks(&set).await? {
-            self.repoll = FIRST_REPOLL.min(self.engine.config.poll_interval);
-            self.repoll_at = now + self.repoll;
+            self.polls.mark_set(now);
         }
         if !clear.is_empty() {
             let _changed: Vec<String> = self.link.load(ClearMarks { queues: &clear }).await?;
@@ -384,7 +388,13 @@ impl Fetcher {
 
     /// Leaves the marks set, so that other workers are woken for what this one would have polled.
     async fn hand_marks_on(&mut self) {
-        if let Err(error) = self.set_marks(&self.engine.queues()).await {
+        let handed_on = async {
+            if self.set_marks(&self.engine.queues()).await? || self.polls.ask_others() {
+                let _sent: Vec<String> = self.link.load(AskToRepoll {}).await?;
+            }
+            Ok::<_, Error>(())
+        };
+        if let Err(error) = handed_on.await {
             tracing::debug!(%error, "cannot set the wake marks at the end; other workers find their jobs by polling");
         }
     }

@@ -229,13 +229,10 @@ impl Lanes {
         (set, clear)
     }
 
-    /// Sets marks again that are believed to be set: another worker may have cleared them and died.
-    pub(super) fn renew_marks(&mut self) {
-        for lane in &mut self.lanes {
-            if !lane.mark.is_busy() {
-                lane.mark.forget();
-            }
-        }
+    /// Sets marks again that are believed to be set: another worker may have cleared them and died. True: there are some.
+    pub(super) fn renew_marks(&mut self) -> bool {
+        let quiet = self.lanes.iter_mut().filter(|lane| !lane.mark.is_busy());
+        quiet.map(|lane| lane.mark.forget()).count() > 0
     }
 
     /// After a failure everything may have changed: marks and cursors start anew.
@@ -256,6 +253,12 @@ impl Lanes {
     pub(super) fn is_quiet(&self, room: &Room) -> bool {
         let mut lanes = self.lanes.iter().zip(&room.lanes);
         lanes.all(|(lane, room)| (lane.dry || room.most == 0) && !lane.mark.is_busy())
+    }
+
+    /// Is true when a queue that is announced has no free slot for what a re-poll would find.
+    pub(super) fn cannot_repoll(&self, room: &Room) -> bool {
+        let mut lanes = self.lanes.iter().zip(&room.lanes);
+        lanes.any(|(lane, room)| room.most == 0 && !lane.mark.is_busy())
     }
 
     /// Gives the instant of the first sweep that is owed to a lane that is dry only as far as its cursor looked.

@@ -140,7 +140,9 @@ async fn probe(engine: &Engine, conn: &mut AsyncPgConnection, own: &str) -> Resu
 }
 
 fn react(engine: &Engine, channel: &str, payload: &str) {
-    if channel == engine.channel {
+    if channel == engine.channel && payload.is_empty() {
+        engine.wakes.ask_to_repoll(); // no queue has an empty name
+    } else if channel == engine.channel {
         engine.wakes.wake(payload);
     } else if payload != PROBE {
         engine.cancel_asked.notify_one(); // anybody may send this: the row decides

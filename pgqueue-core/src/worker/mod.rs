@@ -18,6 +18,7 @@ mod heartbeat;
 mod lanes;
 mod listener;
 pub(crate) mod next_move;
+mod polls;
 pub(crate) mod registry;
 mod shutdown;
 mod slots;

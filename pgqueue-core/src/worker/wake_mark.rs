@@ -18,9 +18,6 @@ const QUIET_AFTER: Duration = Duration::from_millis(50);
 const BACKLOG_CLAIMS: usize = 3;
 /// How often a busy queue that runs dry is polled.
 pub(super) const BUSY_POLL: Duration = Duration::from_millis(4);
-/// The first re-poll after a mark was set; each next one comes after twice the time, up to the poll interval.
-/// It finds the job of a transaction that looked before the mark was set and committed after the claim.
-pub(super) const FIRST_REPOLL: Duration = Duration::from_millis(10);
 /// While no slot is free nobody polls: after so long a mark must be set for the other workers.
 pub(super) const STALLED: Duration = Duration::from_millis(100);
 

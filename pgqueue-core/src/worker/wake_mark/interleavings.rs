@@ -9,6 +9,7 @@ use std::fmt;
 use super::model::{
     BUSY_POLL, Event, FIRST_REPOLL, POLL, Producer, RULES, Rules, SLOW, STALLED, World,
 };
+use super::worker::PLENTY;
 
 /// When every promise has come due.
 const END: u64 = 1500;
@@ -23,7 +24,7 @@ enum Promise {
     /// The same, a moment later.
     Delayed,
     /// Until a worker without a free slot sets the mark, the second time that it looks at the latest: a mark is not set sooner
-    /// than a tenth of a second after it was cleared. Straddling, the others' poll interval.
+    /// than a tenth of a second after it was cleared. Straddling, until it has asked the others to re-poll, too.
     Stalled,
     /// The poll interval.
     Poll,
@@ -35,8 +36,11 @@ impl Promise {
             Self::Transaction if straddles => at - looked_at + FIRST_REPOLL,
             Self::Transaction => BUSY_POLL,
             Self::Delayed => Self::Transaction.late(looked_at, at, straddles) + SLOW,
-            Self::Stalled if !straddles => 2 * STALLED,
-            Self::Stalled | Self::Poll => POLL,
+            Self::Stalled if straddles => Self::Transaction
+                .late(looked_at, at, true)
+                .max(2 * STALLED + FIRST_REPOLL),
+            Self::Stalled => 2 * STALLED,
+            Self::Poll => POLL,
         }
     }
 }
@@ -129,14 +133,14 @@ fn starting(producers: usize) -> World {
 
 /// A worker that has cleared its mark and comes to the end of its backlog.
 fn calming(producers: usize) -> World {
-    World::new(START, producers).with_flooded(true)
+    World::new(START, producers).with_flooded(PLENTY)
 }
 
-/// One that sleeps while another clears the mark, with slots to go on with or without.
-fn two(producers: usize, has_slots: bool) -> World {
+/// One that sleeps while another clears the mark, which has so many free slots left.
+fn two(producers: usize, slots: usize) -> World {
     World::new(START, producers)
         .with_idle(POLL - 10)
-        .with_flooded(has_slots)
+        .with_flooded(slots)
 }
 
 /// One that sleeps, and polls in less than [`SLOW`]; who cleared the mark is dead.
@@ -167,33 +171,42 @@ fn no_job_is_missed_by_a_worker_whose_flood_ends() {
 
 #[test]
 fn no_job_is_missed_by_two_workers_of_which_one_clears_the_mark() {
-    assert_kept(two(2, true), Promise::Transaction);
+    assert_kept(two(2, PLENTY), Promise::Transaction);
 }
 
 #[test]
 fn a_statement_that_takes_long_delays_a_job_by_as_much_at_most() {
-    for start in [starting(1), calming(1), two(1, true)] {
+    for start in [starting(1), calming(1), two(1, PLENTY)] {
         assert_kept(World { slow: 1, ..start }, Promise::Delayed);
     }
 }
 
 #[test]
 fn a_worker_without_free_slots_leaves_its_jobs_to_the_others() {
-    assert_kept(two(2, false), Promise::Stalled);
+    assert_kept(two(2, 0), Promise::Stalled);
 }
 
-/// The re-polls are those of the worker that sets the mark, and this one has no slot to claim with.
 #[test]
-fn a_straddling_job_waits_for_a_poll_if_who_set_the_mark_has_no_free_slot() {
-    assert_broken(two(1, false), Promise::Transaction, RULES, LATE);
+fn a_worker_whose_slots_fill_up_leaves_its_jobs_to_the_others() {
+    assert_kept(two(2, 1), Promise::Stalled);
+}
+
+#[test]
+fn a_full_worker_that_re_polls_for_nothing_and_asks_nobody_leaves_straddling_jobs_waiting() {
+    let rules = Rules {
+        asks_others: false,
+        ..RULES
+    };
+    assert_broken(two(1, 0), Promise::Stalled, rules, LATE);
+    assert_broken(two(2, 1), Promise::Stalled, rules, LATE);
 }
 
 #[test]
 fn a_worker_that_dies_leaves_its_jobs_to_the_others_poll() {
-    for has_slots in [true, false] {
+    for slots in [PLENTY, 1, 0] {
         let start = World {
             mortal: 1,
-            ..two(1, has_slots)
+            ..two(1, slots)
         };
         assert_kept(start, Promise::Poll);
     }
@@ -237,7 +250,7 @@ fn a_worker_that_clears_the_mark_and_sleeps_leaves_jobs_waiting() {
         ..RULES
     };
     assert_broken(calming(1), Promise::Transaction, rules, LATE);
-    assert_broken(two(1, true), Promise::Transaction, rules, LATE);
+    assert_broken(two(1, PLENTY), Promise::Transaction, rules, LATE);
 }
 
 #[test]
@@ -246,7 +259,7 @@ fn a_full_worker_that_leaves_the_mark_cleared_leaves_jobs_waiting() {
         stalled_sets: false,
         ..RULES
     };
-    assert_broken(two(1, false), Promise::Stalled, rules, LATE);
+    assert_broken(two(1, 0), Promise::Stalled, rules, LATE);
 }
 
 #[test]
@@ -255,7 +268,7 @@ fn a_mark_that_is_set_in_silence_loses_what_was_committed_while_it_was_clear() {
         set_wakes: false,
         ..RULES
     };
-    assert_broken(two(1, false), Promise::Stalled, rules, LOST);
+    assert_broken(two(1, 0), Promise::Stalled, rules, LOST);
 }
 
 #[test]

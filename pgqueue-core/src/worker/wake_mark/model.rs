@@ -6,7 +6,7 @@
 //! before the claim is found by it, and who looks after the mark is set notifies. One transaction does neither: it looked
 //! before the mark was set and commits after the claim: it straddles. Re-polls find its job.
 //!
-//! When a mark is wanted decides the real [`WakeMark`](super::WakeMark). The rest copies `Fetcher::round`, `wait` and `change_marks` of
+//! When a mark is wanted decides the real [`WakeMark`](super::WakeMark), and when to poll the real `Polls`. The rest copies `Fetcher::round`, `wait` and `change_marks` of
 //! `fetch.rs` for one queue, and `set_marks.sql`. A claim is complete here: what the cursor leaves out is swept for elsewhere.
 
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use super::worker::{Step, Worker};
 
 /// The policy's waits, in milliseconds as all times here.
 pub(super) const BUSY_POLL: u64 = super::BUSY_POLL.subsec_millis() as u64;
-pub(super) const FIRST_REPOLL: u64 = super::FIRST_REPOLL.subsec_millis() as u64;
+pub(super) const FIRST_REPOLL: u64 = super::super::polls::FIRST_REPOLL.subsec_millis() as u64;
 pub(super) const STALLED: u64 = super::STALLED.subsec_millis() as u64;
 /// The poll interval. Short, so that all that comes of it is explored.
 pub(super) const POLL: u64 = 1000;
@@ -32,6 +32,8 @@ pub(super) struct Rules {
     pub(super) mark_before_claim: bool,
     /// After a mark was set the queue is looked at again, at growing intervals.
     pub(super) repolls: bool,
+    /// Who cannot do so for lack of a free slot asks the others to.
+    pub(super) asks_others: bool,
     /// Who has cleared the mark polls.
     pub(super) busy_poll: bool,
     /// Who has cleared the mark and has no free slot sets it again.
@@ -48,6 +50,7 @@ pub(super) struct Rules {
 pub(super) const RULES: Rules = Rules {
     mark_before_claim: true,
     repolls: true,
+    asks_others: true,
     busy_poll: true,
     stalled_sets: true,
     set_wakes: true,
@@ -127,6 +130,11 @@ impl World {
         self.epoch + Duration::from_millis(at)
     }
 
+    pub(super) fn milliseconds(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.epoch);
+        since.as_secs() * 1000 + u64::from(since.subsec_millis())
+    }
+
     /// Gives all that can happen next.
     pub(super) fn events(&self) -> Vec<Event> {
         let mut events = Vec::new();
@@ -163,7 +171,7 @@ impl World {
                 events.extend((until <= self.now).then_some(Event::Step(index)));
             }
             Step::Decide | Step::Note { .. } => events.push(Event::Step(index)),
-            Step::Write { .. } | Step::Claim { .. } => {
+            Step::Write { .. } | Step::Claim { .. } | Step::AskOthers | Step::LookAtMark => {
                 events.push(Event::Step(index));
                 events.extend((self.slow > 0).then_some(Event::Slow(index)));
             }
@@ -234,6 +242,12 @@ impl World {
     pub(super) fn notify(&mut self) {
         for worker in self.workers.iter_mut().filter(|worker| worker.listens) {
             worker.heard = true;
+        }
+    }
+
+    pub(super) fn ask_to_repoll(&mut self) {
+        for worker in self.workers.iter_mut().filter(|worker| worker.listens) {
+            (worker.heard, worker.asked_to_repoll) = (true, true);
         }
     }
 }

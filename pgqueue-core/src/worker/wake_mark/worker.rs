@@ -3,8 +3,15 @@
 //! They are those of `Fetcher` in `fetch.rs` and of `Lanes` in `lanes.rs` for one queue, each named at its step. A statement
 //! is one step: PostgreSQL makes it so, by the row's lock and the commit. Between any two steps everybody else may act.
 
-use super::model::{BUSY_POLL, FIRST_REPOLL, POLL, Producer, Rules, STALLED, World};
+use std::time::{Duration, Instant};
+
+use super::super::polls::{Passed, Polls};
+use super::model::{BUSY_POLL, POLL, Producer, Rules, STALLED, World};
 use super::{MarkChange, WakeMark};
+
+const INTERVAL: Duration = Duration::from_millis(POLL);
+/// More slots than there are jobs.
+pub(super) const PLENTY: usize = usize::MAX;
 
 /// What a worker does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,6 +30,10 @@ pub(super) enum Step {
         found: usize,
         owed: Option<u64>,
     },
+    /// A re-poll has come due that it has no slot for.
+    AskOthers,
+    /// It has polled: is the mark still set?
+    LookAtMark,
     Asleep {
         until: u64,
     },
@@ -36,12 +47,14 @@ pub(super) struct Worker {
     pub(super) listens: bool,
     /// A wake-up waits to be taken.
     pub(super) heard: bool,
+    /// And with it that somebody else cannot re-poll.
+    pub(super) asked_to_repoll: bool,
     /// There is no reason to look at the queue.
     dry: bool,
-    has_slots: bool,
-    poll_at: u64,
-    repoll: u64,
-    repoll_at: u64,
+    /// Free slots. No job ends.
+    slots: usize,
+    polls: Polls,
+    passed: Passed,
 }
 
 impl World {
@@ -58,21 +71,19 @@ impl World {
         let first = mark.change(self.instant(0));
         assert_eq!(first, Some(MarkChange::Set));
         self.wanted = true;
-        let poll_at = self.now + poll_in;
+        let until = self.now + poll_in;
         let worker = Worker {
             listens: true,
             dry: true,
-            poll_at,
-            repoll: POLL,
-            repoll_at: poll_at,
-            ..self.worker(mark, Step::Asleep { until: poll_at })
+            polls: calm(self.instant(until) - INTERVAL),
+            ..self.worker(mark, Step::Asleep { until })
         };
         self.workers.push(worker);
         self
     }
 
-    /// Adds a worker in a backlog that has just ended: it is about to clear the mark. Its slots are free, or all taken for good.
-    pub(super) fn with_flooded(mut self, has_slots: bool) -> Self {
+    /// Adds a worker in a backlog that has just ended: it is about to clear the mark. It has so many free slots left.
+    pub(super) fn with_flooded(mut self, slots: usize) -> Self {
         let mut mark = WakeMark::new(self.instant(0));
         mark.change(self.instant(0));
         self.wanted = true;
@@ -81,10 +92,8 @@ impl World {
         }
         let worker = Worker {
             listens: true,
-            has_slots,
-            poll_at: self.now + POLL,
-            repoll: POLL,
-            repoll_at: self.now + POLL,
+            slots,
+            polls: calm(self.instant(self.now)),
             ..self.worker(mark, Step::Decide)
         };
         self.workers.push(worker);
@@ -97,11 +106,11 @@ impl World {
             step,
             listens: false,
             heard: false,
+            asked_to_repoll: false,
             dry: false,
-            has_slots: true,
-            poll_at: self.now,
-            repoll: FIRST_REPOLL,
-            repoll_at: self.now,
+            slots: PLENTY,
+            polls: Polls::new(self.instant(self.now), INTERVAL),
+            passed: Passed::default(),
         }
     }
 
@@ -112,7 +121,12 @@ impl World {
             Step::Write { change, decided_at } => self.write(index, change, decided_at, rules),
             Step::Claim { owed } => self.claim(index, owed),
             Step::Note { found, owed } => self.note(index, found, owed, rules),
-            Step::Asleep { .. } => self.wake_by_time(index, rules),
+            Step::AskOthers => {
+                self.ask_to_repoll();
+                self.look_at_mark_or_sleep(index, rules);
+            }
+            Step::LookAtMark => self.look_at_mark(index, rules),
+            Step::Asleep { .. } => self.wake_by_time(index),
         }
     }
 
@@ -139,13 +153,12 @@ impl World {
             if rules.set_wakes {
                 self.notify();
             }
-            let worker = &mut self.workers[index];
-            worker.repoll = FIRST_REPOLL;
-            worker.repoll_at = decided_at + FIRST_REPOLL;
+            let decided_at = self.instant(decided_at);
+            self.workers[index].polls.mark_set(decided_at);
         }
         self.wanted = set;
         if set && !rules.mark_before_claim {
-            self.sleep(index, rules);
+            self.go_on(index, rules);
         } else {
             self.workers[index].step = Step::Claim { owed: None };
         }
@@ -168,24 +181,26 @@ impl World {
     /// Takes what is committed, if there is a slot and a reason to look.
     fn claim(&mut self, index: usize, owed: Option<u64>) {
         let worker = &mut self.workers[index];
-        let looks = worker.has_slots && !worker.dry;
-        let mut found = 0;
-        for producer in self.producers.iter_mut().filter(|_| looks) {
-            if matches!(producer, Producer::Committed { .. }) {
-                *producer = Producer::Claimed;
-                found += 1;
-            }
-        }
+        let most = if worker.dry { 0 } else { worker.slots };
+        let is_committed =
+            |producer: &&mut Producer| matches!(producer, Producer::Committed { .. });
+        let committed = self.producers.iter_mut().filter(is_committed);
+        let taken = committed
+            .take(most)
+            .map(|producer| *producer = Producer::Claimed);
+        let found = taken.count();
         worker.step = Step::Note { found, owed };
     }
 
-    /// `Lanes::note_claim`. Slots are plenty where there are any: what was found was all.
+    /// `Lanes::note_claim`.
     fn note(&mut self, index: usize, found: usize, owed: Option<u64>, rules: Rules) {
         let now = self.instant(self.now);
         let worker = &mut self.workers[index];
-        if worker.has_slots && !worker.dry {
-            worker.mark.claimed(now, found, false);
-            worker.dry = true;
+        if worker.slots > 0 && !worker.dry {
+            let full = found >= worker.slots;
+            worker.mark.claimed(now, found, full);
+            worker.dry = !full;
+            worker.slots -= found;
         }
         match owed {
             Some(decided_at) => {
@@ -194,54 +209,91 @@ impl World {
                     decided_at,
                 }
             }
-            None => self.sleep(index, rules),
+            None => self.go_on(index, rules),
+        }
+    }
+
+    /// `Fetcher::round` after its claim.
+    fn go_on(&mut self, index: usize, rules: Rules) {
+        let worker = &mut self.workers[index];
+        let cannot_repoll = worker.slots == 0 && !worker.mark.is_busy();
+        let asks = rules.asks_others && worker.passed.repoll && cannot_repoll;
+        if asks && worker.polls.ask_others() {
+            worker.step = Step::AskOthers;
+        } else {
+            self.look_at_mark_or_sleep(index, rules);
+        }
+    }
+
+    fn look_at_mark_or_sleep(&mut self, index: usize, rules: Rules) {
+        let passed = std::mem::take(&mut self.workers[index].passed);
+        if passed.poll && rules.renews {
+            self.workers[index].step = Step::LookAtMark;
+        } else {
+            self.sleep(index, rules);
+        }
+    }
+
+    /// `Fetcher::look_ahead` and `Lanes::renew_marks`.
+    fn look_at_mark(&mut self, index: usize, rules: Rules) {
+        let worker = &mut self.workers[index];
+        if !self.wanted && !worker.mark.is_busy() {
+            worker.mark.forget();
+            worker.step = Step::Decide;
+        } else {
+            self.sleep(index, rules);
         }
     }
 
     /// `Fetcher::next_reason`.
     fn sleep(&mut self, index: usize, rules: Rules) {
         let now = self.now;
+        let polls = self.workers[index].polls.clone();
+        let polls = if rules.repolls {
+            polls.next()
+        } else {
+            polls.poll_at()
+        };
+        let poll = self.milliseconds(polls);
         let worker = &mut self.workers[index];
-        let busy = match (worker.mark.is_busy(), worker.has_slots) {
+        let busy = match (worker.mark.is_busy(), worker.slots > 0) {
             (true, true) => rules.busy_poll.then_some(now + BUSY_POLL),
             (true, false) => rules.stalled_sets.then_some(now + STALLED),
             (false, _) => None,
         };
-        let repoll = rules.repolls.then_some(worker.repoll_at);
-        let reasons = [Some(worker.poll_at), repoll, busy];
-        let first = reasons.into_iter().flatten().min();
-        let until = first.map_or(now + 1, |at| at.max(now + 1));
+        let until = busy.map_or(poll, |busy| busy.min(poll)).max(now + 1);
         worker.step = Step::Asleep { until };
     }
 
-    /// `Lanes::note_heard`.
+    /// `Fetcher::note_heard`.
     pub(super) fn hear(&mut self, index: usize) {
         let now = self.instant(self.now);
         let worker = &mut self.workers[index];
         worker.heard = false;
+        if std::mem::take(&mut worker.asked_to_repoll) {
+            worker.polls.asked_to(now);
+        }
         worker.mark.woken(now);
         worker.dry = false;
         worker.step = Step::Decide;
     }
 
     /// `Fetcher::note_time`.
-    fn wake_by_time(&mut self, index: usize, rules: Rules) {
-        let now = self.now;
+    fn wake_by_time(&mut self, index: usize) {
+        let now = self.instant(self.now);
         let worker = &mut self.workers[index];
         worker.dry = false;
-        if worker.repoll_at <= now {
-            worker.repoll = (worker.repoll * 2).min(POLL);
-            worker.repoll_at = now + worker.repoll;
-        }
-        if worker.poll_at <= now {
-            worker.poll_at = now + POLL;
-            if rules.renews && !worker.mark.is_busy() {
-                worker.mark.forget();
-            }
-        }
-        if worker.repoll >= POLL {
-            worker.repoll_at = worker.poll_at;
-        }
+        worker.passed = worker.polls.pass(now);
         worker.step = Step::Decide;
     }
+}
+
+/// The polls of a worker that set its mark long ago, and last polled then.
+fn calm(polled: Instant) -> Polls {
+    let mut polls = Polls::new(polled - 2 * INTERVAL, INTERVAL);
+    while polls.next() <= polled {
+        polls.pass(polls.next());
+    }
+    assert_eq!(polls.next(), polled + INTERVAL);
+    polls
 }
