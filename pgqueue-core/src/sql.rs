@@ -106,9 +106,12 @@ pub(crate) type ClaimedRow = (
 );
 
 statement! {
-    /// Tells in how many seconds the next scheduled job is due, and whether a wake mark is not set. Relies on index
-    /// `pgqueue_jobs_dequeue` and the primary key of the marks.
-    NextDue<'a>, "next_due.sql", (queues: &'a [String] => Array<Text>) -> (Nullable<Double>, Bool)
+    /// Tells when the next scheduled job is due, whether a due one has lost a process, and whether a wake mark is not set.
+    /// Relies on indexes `pgqueue_jobs_dequeue` and `pgqueue_jobs_suspect`, and the primary key of the marks.
+    LookAhead<'a>, "look_ahead.sql", (
+        queues: &'a [String] => Array<Text>,
+        kinds: &'a [String] => Array<Text>,
+    ) -> (Nullable<Double>, Bool, Bool)
 }
 
 statement! {

@@ -36,7 +36,7 @@ fn claim_of(queues_and_slots: &str, after_run_at: &str, after_id: &str, total: u
 async fn a_million_future_jobs_cost_a_claim_nothing() {
     let (db, loader) = empty_and_analysed().await;
     let claim = stale_claim(&db).await;
-    prepare(&claim, "next_due").await;
+    prepare(&claim, "look_ahead").await;
     loader
         .batch_execute(
             "INSERT INTO pgqueue_jobs (kind, payload, priority, run_at)
@@ -56,12 +56,12 @@ async fn a_million_future_jobs_cost_a_claim_nothing() {
         &claim_of("'{default}', '{100}'", START, TEN_ZEROS, 100),
     )
     .await;
-    let next_due = meter(&claim, "EXECUTE next_due ('{default}')").await;
+    let ahead = meter(&claim, "EXECUTE look_ahead ('{default}', '{email}')").await;
 
-    assert_eq!((ten.rows, all_due.rows, next_due.rows), (10, 10, 1));
+    assert_eq!((ten.rows, all_due.rows, ahead.rows), (10, 10, 1));
     assert!(ten.buffers < 700, "{ten:#?}");
     assert!(all_due.buffers < 700, "{all_due:#?}");
-    assert!(next_due.buffers < 100, "{next_due:#?}");
+    assert!(ahead.buffers < 100, "{ahead:#?}");
 }
 
 #[tokio::test]

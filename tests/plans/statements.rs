@@ -60,7 +60,7 @@ fn cases() -> Vec<Case> {
             1,
             50,
         ),
-        case("next_due", Claim, "'{default,future}'", 1, 150),
+        case("look_ahead", Claim, "'{default,future}', '{email}'", 1, 200),
         case(
             "finish",
             Engine,

@@ -19,7 +19,7 @@ use crate::backoff;
 use crate::error::Error;
 use crate::model::Span;
 use crate::source::{Link, Purpose};
-use crate::sql::{AskToRepoll, Claim, ClaimSuspect, ClearMarks, NextDue, SetMarks};
+use crate::sql::{AskToRepoll, Claim, ClaimSuspect, ClearMarks, LookAhead, SetMarks};
 
 /// How often a job that has lost a process is looked for while none was found.
 const SUSPECT_INTERVAL: Duration = Duration::from_secs(1);
@@ -62,10 +62,8 @@ struct Fetcher {
     /// What woke this round, if time did.
     passed: Passed,
     next_due: Option<Instant>,
-    /// `next_due` has been asked for since the last claim.
+    /// It has looked ahead since the last claim.
     looked_ahead: bool,
-    /// Polls since the last claim for another reason than that.
-    idle_polls: u32,
     suspect_at: Instant,
     /// A look for a job that has lost a process is owed: it was put off, or the last one found one and there may be more.
     suspects_owed: bool,
@@ -82,7 +80,6 @@ impl Fetcher {
             passed: Passed::default(),
             next_due: None,
             looked_ahead: false,
-            idle_polls: 0,
             suspect_at: now,
             suspects_owed: true,
             engine,
@@ -91,6 +88,7 @@ impl Fetcher {
 
     /// Claims once if there is a reason to, and then waits for the next reason.
     async fn round(&mut self) -> Result<(), Error> {
+        self.lanes.note_done(&self.engine.slots.done());
         self.change_marks().await?;
         // First: in a backlog the claim takes every free slot, and what has lost a process would never come to its turn.
         self.claim_suspect().await?;
@@ -98,8 +96,8 @@ impl Fetcher {
         if let Some(ask) = self.lanes.ask(&room, self.engine.config.batch) {
             let found = self.claim(&ask).await?;
             self.looked_ahead = false;
-            // What makes a job due that has lost a process announces it. A worker that only polls looks for it at every second poll.
-            self.suspects_owed |= found || self.idle_polls.is_multiple_of(2);
+            // In a backlog nobody looks ahead, and who is to run until all is empty must know.
+            self.suspects_owed |= found || self.engine.until_empty;
         }
         if self.is_finished() {
             self.engine.shutdown.stop();
@@ -128,11 +126,9 @@ impl Fetcher {
     /// Gives how many jobs may be claimed: for the free slots, and ahead of them.
     fn room(&mut self) -> Room {
         let (config, slots) = (&self.engine.config, &self.engine.slots);
+        self.lanes.note_done(&slots.done());
         // While one batch is claimed and one is stored, one runs and one has ended.
-        let ahead = self
-            .lanes
-            .ahead(&slots.done(), config.prefetch, 4 * config.batch);
-        slots.room(&ahead)
+        slots.room(&self.lanes.ahead(config.prefetch, 4 * config.batch))
     }
 
     /// Claims; true: there was something.
@@ -273,11 +269,13 @@ impl Fetcher {
         self.engine.end_batch(self.batch);
     }
 
-    /// Asks when the next scheduled job is due; true: all marks are set.
+    /// Asks when the next scheduled job is due, and for one that has lost a process; true: all marks are set.
     async fn look_ahead(&mut self) -> Result<bool, Error> {
-        let queues = &self.engine.queues();
-        let answer: Vec<(Option<f64>, bool)> = self.link.load(NextDue { queues }).await?;
-        let (seconds, lacks_mark) = answer.into_iter().next().unwrap_or_default();
+        let (queues, kinds) = (&self.engine.queues(), &self.engine.kinds);
+        let answer: Vec<(Option<f64>, bool, bool)> =
+            self.link.load(LookAhead { queues, kinds }).await?;
+        let (seconds, has_suspect, lacks_mark) = answer.into_iter().next().unwrap_or_default();
+        self.suspects_owed |= has_suspect;
         // A hair later than due, so that the claim's now() has passed it.
         self.next_due = seconds
             .filter(|seconds| *seconds < self.engine.config.poll_interval.as_secs_f64())
@@ -293,15 +291,14 @@ impl Fetcher {
     async fn wait(&mut self) {
         let engine = Arc::clone(&self.engine);
         let (until, suspects) = (self.next_reason(), self.suspect_look());
-        let polls = std::mem::take(&mut self.idle_polls);
         let patience = engine.config.prefetch_patience();
         let patience = engine.slots.oldest().map(|since| since + patience);
         tokio::select! {
             heard = engine.wakes.heard() => self.note_heard(&heard),
             () = engine.slots.changed() => self.note_freed(),
             () = sleep_until(patience) => self.give_back(),
-            () = tokio::time::sleep_until(until.into()) => self.note_time(polls),
-            () = sleep_until(suspects) => self.idle_polls = polls, // the next round looks for them, and for nothing else
+            () = tokio::time::sleep_until(until.into()) => self.note_time(),
+            () = sleep_until(suspects) => {} // the next round looks for them, and for nothing else
             () = engine.shutdown.reached(Phase::Draining) => {}
         }
     }
@@ -350,18 +347,12 @@ impl Fetcher {
         }
     }
 
-    /// Looks at everything because it is time to; `polls`: so many polls in a row came before.
-    fn note_time(&mut self, polls: u32) {
+    /// Looks at everything because it is time to.
+    fn note_time(&mut self) {
         let now = Instant::now();
         self.lanes.look_at_all();
-        let is_due = self.next_due.is_some_and(|due| due <= now);
-        if is_due {
-            self.next_due = None;
-        }
+        self.next_due = self.next_due.filter(|due| *due > now);
         self.passed = self.polls.pass(now);
-        if self.passed.poll {
-            self.idle_polls = if is_due { 0 } else { polls + 1 };
-        }
     }
 
     /// Brings the marks in the database to what the policy wants. After a mark is set, the next claim looks at the queue,

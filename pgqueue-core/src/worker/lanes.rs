@@ -25,6 +25,7 @@ struct Lane {
     cursor: Cursor,
     mark: WakeMark,
     ahead: Ahead,
+    done: Done,
     /// The last claim found no more; wait for a reason to look again.
     dry: bool,
     /// That claim was a sweep: there is nothing, not just nothing new.
@@ -71,6 +72,7 @@ impl Lanes {
             cursor: Cursor::new(),
             mark: WakeMark::new(now),
             ahead: Ahead::new(now, lane.concurrency.min(concurrency), served.len()),
+            done: Done::default(),
             dry: false,
             swept_dry: false,
             empty: false,
@@ -87,14 +89,25 @@ impl Lanes {
         found.unwrap_or(0) // a claim names the queues: it answers no other
     }
 
-    /// Gives how many jobs each lane may hold ahead of its free slots, `most` at most, now that so much is done.
-    pub(super) fn ahead(&mut self, done: &[Done], prefetch: Duration, most: usize) -> Vec<usize> {
+    /// Notes what each lane has done by now, in all.
+    pub(super) fn note_done(&mut self, done: &[Done]) {
         let now = Instant::now();
-        let limit = |(lane, &done): (&mut Lane, &Done)| {
-            lane.ahead.measure(now, done, prefetch);
+        for (lane, &done) in self.lanes.iter_mut().zip(done) {
+            if done.runs != lane.done.runs {
+                lane.mark.ended(now);
+            }
+            lane.done = done;
+        }
+    }
+
+    /// Gives how many jobs each lane may hold ahead of its free slots, `most` at most.
+    pub(super) fn ahead(&mut self, prefetch: Duration, most: usize) -> Vec<usize> {
+        let now = Instant::now();
+        let limit = |lane: &mut Lane| {
+            lane.ahead.measure(now, lane.done, prefetch);
             lane.ahead.limit(now, prefetch, most)
         };
-        self.lanes.iter_mut().zip(done).map(limit).collect()
+        self.lanes.iter_mut().map(limit).collect()
     }
 
     /// Jobs of these lanes waited for too long and were given back: what the lanes had proven holds no more.

@@ -74,6 +74,13 @@ impl WakeMark {
         }
     }
 
+    /// Notes that runs have ended. In a backlog that is no quiet, however rare its claims are: it will claim the rest.
+    pub(super) fn ended(&mut self, now: Instant) {
+        if self.full_claims > 0 {
+            self.found_at = now;
+        }
+    }
+
     /// Tells what is to be done to the mark now, if anything, and takes it as done.
     pub(super) fn change(&mut self, now: Instant) -> Option<MarkChange> {
         let first = self.changed_at.is_none();
@@ -170,6 +177,25 @@ mod tests {
             mark.claimed(after(start, ms + 1), 0, false);
             assert_eq!(mark.change(after(start, ms + 1)), None);
         }
+    }
+
+    #[test]
+    fn in_a_backlog_the_mark_stays_cleared_while_runs_end() {
+        let start = Instant::now();
+        let mut mark = WakeMark::new(start);
+        mark.change(start);
+        for ms in [130, 140, 150] {
+            mark.claimed(after(start, ms), 5, true);
+        }
+        assert_eq!(mark.change(after(start, 150)), Some(MarkChange::Clear));
+        for ms in (180..1000).step_by(30) {
+            mark.ended(after(start, ms));
+            assert_eq!(mark.change(after(start, ms)), None, "claims are rare");
+        }
+        mark.claimed(after(start, 1000), 5, false);
+        mark.ended(after(start, 1040));
+        let change = mark.change(after(start, 1060));
+        assert_eq!(change, Some(MarkChange::Set), "the backlog is claimed");
     }
 
     #[test]
