@@ -222,11 +222,17 @@ BEGIN
         END
         $body$;
 
+        -- With the rights and the search path of the session: to change them costs more than the look, at each row of a bulk
+        -- insert. A statement tests the trigger's WHEN before the first row has looked, so it is tested here again.
         CREATE FUNCTION %1$I.pgqueue_jobs_wake() RETURNS trigger
-        LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+        LANGUAGE plpgsql
         AS $body$
         BEGIN
-            IF current_setting('pgqueue.looked', true) IS DISTINCT FROM (%2$L || ' ' || NEW.queue) THEN
+            IF coalesce(
+                pg_catalog.current_setting('pgqueue.looked', true)
+                    OPERATOR(pg_catalog.<>) (%2$L OPERATOR(pg_catalog.||) ' ' OPERATOR(pg_catalog.||) NEW.queue),
+                true
+            ) THEN
                 PERFORM %1$I.pgqueue_wake_queue(NEW.queue, NEW.run_at);
             END IF;
             RETURN NULL;
