@@ -2,7 +2,7 @@
 //! is its own, and several can run at once.
 
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use pgqueue_core::Worker;
@@ -30,8 +30,9 @@ pub struct Settings {
 /// What a drain took.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Drained {
-    /// From the start of the worker to its end.
-    took: Duration,
+    /// The worker's start and its end, by the clock that all processes share.
+    started: SystemTime,
+    ended: SystemTime,
     /// Of the process, connecting included.
     processor: Option<Duration>,
     /// The most memory that the process held, in bytes.
@@ -110,7 +111,7 @@ pub fn measure(
     settings: &Settings,
     processes: usize,
 ) -> anyhow::Result<Measured> {
-    let (before, started) = (processor::of_server(url), Instant::now());
+    let before = processor::of_server(url);
     let workers: Vec<Process> = (0..processes)
         .map(|_| Process::start(url, settings))
         .collect::<anyhow::Result<_>>()?;
@@ -118,11 +119,11 @@ pub fn measure(
         .into_iter()
         .map(Process::wait)
         .collect::<anyhow::Result<_>>()?;
-    // Several are as slow as from the first one's start to the last one's end.
-    let took = match drained.as_slice() {
-        [one] => one.took,
-        _ => started.elapsed(),
-    };
+    // From the first worker's start to the last one's end.
+    let started = drained.iter().map(|drained| drained.started).min();
+    let ended = drained.iter().map(|drained| drained.ended).max();
+    let (started, ended) = started.zip(ended).context("no worker was started")?;
+    let took = ended.duration_since(started)?;
     let client = drained.iter().map(|drained| drained.processor).sum();
     Ok(Measured {
         rate: a_second(jobs, took),
@@ -147,9 +148,11 @@ pub async fn serve() -> anyhow::Result<bool> {
     if name != PROCESS {
         return Ok(false);
     }
+    let started = SystemTime::now();
     let took = run(url, &serde_json::from_str(settings)?).await?;
     tell(Drained {
-        took,
+        started,
+        ended: started + took,
         processor: processor::of_this_process(),
         memory: processor::most_resident(),
     })
