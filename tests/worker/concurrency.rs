@@ -102,6 +102,38 @@ async fn no_more_jobs_of_a_queue_run_at_once_than_it_may() {
 }
 
 #[tokio::test]
+async fn a_job_that_comes_while_another_queue_drains_need_not_wait_for_its_end() {
+    for limits in [(4, 4), (2, 4)] {
+        let db = TestDatabase::migrated();
+        let deep = (0..20_000).map(|_| job().queue("deep"));
+        pgqueue_core::enqueue_all(&mut db.sync(), deep.collect::<Vec<_>>()).unwrap();
+        let handler = async |_: pgqueue_core::RawJob, _: Context| {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            Ok::<_, String>(())
+        };
+        let builder = worker(&db, handler).concurrency(4);
+        let running = Running::start(builder.queue("deep", limits.0).queue("shallow", limits.1));
+        let completed = "SELECT count(*) FROM pgqueue_jobs WHERE state = 'completed'";
+        wait_until("deep jobs are claimed ahead", async || {
+            db.number(completed) > 1000
+        })
+        .await;
+
+        for max_retries in [3, 0] {
+            let id = enqueue(&db, job().queue("shallow").max_retries(max_retries));
+            db.wait_for_state(id, JobState::Completed).await;
+        }
+
+        let left = "SELECT count(*) FROM pgqueue_jobs WHERE state <> 'completed'";
+        assert!(
+            db.number(left) > 0,
+            "{limits:?}: it waited for all of the deep queue"
+        );
+        running.stop_now().await;
+    }
+}
+
+#[tokio::test]
 async fn a_deep_queue_does_not_starve_a_shallow_one() {
     let db = TestDatabase::migrated();
     let order = Arc::new(Mutex::new(Vec::new()));

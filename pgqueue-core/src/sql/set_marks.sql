@@ -1,5 +1,5 @@
--- Sets the wake marks of queues, so that inserts notify. Writes only where something changes, and wakes the workers then:
--- what was inserted while the mark was clear was announced to nobody.
+-- Sets the wake marks of queues, so that inserts notify. Where one changes, that wakes the workers: what was inserted while
+-- it was clear was announced to nobody.
 -- $1 queues text[]
 -- $2 horizon: jobs due later are left to polling interval
 -- uses the primary key
@@ -13,5 +13,8 @@ WITH changed AS (
     WHERE NOT w.wanted OR w.horizon < excluded.horizon
     RETURNING w.queue
 )
-SELECT c.queue, pg_notify(pgqueue_channel(), c.queue)::text
+-- A full notification queue would fail the COMMIT, and the worker would claim nothing.
+SELECT
+    c.queue,
+    CASE WHEN pg_notification_queue_usage() < 0.5 THEN pg_notify(pgqueue_channel(), c.queue)::text ELSE '' END
 FROM changed AS c

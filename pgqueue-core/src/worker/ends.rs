@@ -82,7 +82,7 @@ pub(super) async fn receive(
                 () = tokio::time::sleep_until(at) => {}
             }
             if new.is_empty() {
-                tokio::time::sleep_until(at).await; // the senders are gone: only the old ones are left
+                tokio::time::sleep_until(at).await; // nothing new came, or nothing will
             }
             open.extend(new);
             true

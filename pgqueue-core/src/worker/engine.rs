@@ -107,9 +107,9 @@ impl Wakes {
         self.change(|heard| heard.queues.push(queue.to_owned()));
     }
 
-    /// Wakes every queue, and asks for re-polls.
+    /// Asks for re-polls.
     pub(super) fn ask_to_repoll(&self) {
-        self.change(|heard| (heard.all, heard.asked_to_repoll) = (true, true));
+        self.change(|heard| heard.asked_to_repoll = true);
     }
 
     /// Wakes every queue: anything may have been missed.

@@ -89,9 +89,12 @@ impl Fetcher {
     /// Claims once if there is a reason to, and then waits for the next reason.
     async fn round(&mut self) -> Result<(), Error> {
         self.lanes.note_done(&self.engine.slots.done());
-        self.change_marks().await?;
+        let marks_changed = self.change_marks().await;
         // First: in a backlog the claim takes every free slot, and what has lost a process would never come to its turn.
         self.claim_suspect().await?;
+        if self.engine.slots.keep_for(&self.lanes.undecided()) {
+            execute::start_waiting(&self.engine);
+        }
         let room = self.room();
         if let Some(ask) = self.lanes.ask(&room, self.engine.config.batch) {
             let found = self.claim(&ask).await?;
@@ -99,6 +102,7 @@ impl Fetcher {
             // In a backlog nobody looks ahead, and who is to run until all is empty must know.
             self.suspects_owed |= found || self.engine.until_empty;
         }
+        marks_changed?; // not before: without marks, jobs are found by claiming
         if self.is_finished() {
             self.engine.shutdown.stop();
             return Ok(());
@@ -115,7 +119,7 @@ impl Fetcher {
         // A full lane is no reason to oversleep the schedule of another.
         if passed.poll || self.lanes.is_quiet(&room) && !self.looked_ahead {
             let marks_are_set = self.look_ahead().await?;
-            if !marks_are_set && self.lanes.renew_marks() {
+            if passed.poll && !marks_are_set && self.lanes.renew_marks() {
                 return Ok(());
             }
         }
@@ -178,8 +182,12 @@ impl Fetcher {
         self.suspect_at = now + SUSPECT_INTERVAL;
         self.batch += 1;
         let worker = self.engine.worker_id();
+        // The first that has one gives it: in turn, or one that always has some would keep the others from it.
+        let mut lanes = reserved.lanes().to_vec();
+        let turn = usize::try_from(self.batch).unwrap_or(0) % lanes.len().max(1);
+        lanes.rotate_left(turn);
         let statement = ClaimSuspect {
-            queues: &self.lanes.queues(reserved.lanes()),
+            queues: &self.lanes.queues(&lanes),
             kinds: &self.engine.kinds,
             worker,
             batch: self.batch,
@@ -306,11 +314,11 @@ impl Fetcher {
     /// Gives the earliest instant at which time alone is a reason to look.
     fn next_reason(&self) -> Instant {
         let now = Instant::now();
-        let free = self.engine.slots.free();
+        let polls = self.lanes.is_busy_and_dry() && self.engine.slots.free() > 0;
         let busy_poll = self
             .lanes
             .is_busy()
-            .then(|| now + if free > 0 { BUSY_POLL } else { STALLED });
+            .then_some(now + if polls { BUSY_POLL } else { STALLED });
         [
             Some(self.polls.next()),
             self.next_due,
@@ -337,6 +345,7 @@ impl Fetcher {
     fn note_heard(&mut self, heard: &Heard) {
         self.lanes.note_heard(heard);
         if heard.asked_to_repoll {
+            self.lanes.look_at_all();
             self.polls.asked_to(Instant::now());
         }
     }
@@ -396,6 +405,7 @@ impl Fetcher {
         self.link.disconnect();
         self.next_due = None;
         self.lanes.start_anew();
+        self.polls.mark_set(Instant::now()); // it may have been, and its answer lost
     }
 
     /// Is true when the worker was asked to run until empty, and is.

@@ -34,7 +34,7 @@ const OUTAGE_RETRY: Duration = Duration::from_secs(2);
 /// How long the ends that are left may take once the worker stops for good.
 const LAST_TRIES: Duration = Duration::from_secs(5);
 
-/// Stores ends until all senders are gone or the worker gives up.
+/// Stores ends until the task is aborted: the engine, which it holds, keeps a sender.
 pub(super) async fn finish_runs(
     engine: Arc<Engine>,
     mut finished: mpsc::UnboundedReceiver<Finish>,

@@ -126,13 +126,20 @@ impl Lanes {
             .collect()
     }
 
+    /// Gives the lanes that there is a reason to look at, in their turn.
+    pub(super) fn undecided(&self) -> Vec<usize> {
+        let count = self.lanes.len();
+        let mut lanes: Vec<usize> = (0..count).filter(|&lane| !self.lanes[lane].dry).collect();
+        lanes.sort_by_key(|&lane| Reverse(lane.wrapping_add(self.turn) % count));
+        lanes
+    }
+
     /// Puts a claim together: lanes with room and a reason to look, in their turn; `None`: there is none.
     pub(super) fn ask(&self, room: &Room, batch: usize) -> Option<Ask> {
         let started = Instant::now();
-        let count = self.lanes.len();
-        let is_open = |&lane: &usize| room.lanes[lane].most > 0 && !self.lanes[lane].dry;
-        let mut in_turn: Vec<usize> = (0..count).filter(is_open).collect();
-        in_turn.sort_by_key(|&lane| Reverse(lane.wrapping_add(self.turn) % count));
+        let mut in_turn = self.undecided();
+        in_turn.retain(|&lane| room.lanes[lane].most > 0);
+        in_turn.sort_by_key(|&lane| room.kept_for != Some(lane)); // it can start at once, whatever the others take
         let mut ask = Ask {
             open: Vec::new(),
             most: Vec::new(),
@@ -148,13 +155,13 @@ impl Lanes {
             let cursor = &self.lanes[lane].cursor;
             ask.sweeps.push(cursor.sweep_is_due(started));
         }
-        (!ask.open.is_empty()).then_some(ask)
+        (ask.total > 0 && !ask.open.is_empty()).then_some(ask)
     }
 
     /// Is true when there is a reason to look at a lane that has room.
     pub(super) fn is_open(&self, room: &Room) -> bool {
         let mut lanes = self.lanes.iter().zip(&room.lanes);
-        lanes.any(|(lane, room)| room.most > 0 && !lane.dry)
+        room.total > 0 && lanes.any(|(lane, room)| room.most > 0 && !lane.dry)
     }
 
     /// Gives the cursor of a lane.
@@ -260,6 +267,12 @@ impl Lanes {
     /// Is true when some queue is polled instead of announced.
     pub(super) fn is_busy(&self) -> bool {
         self.lanes.iter().any(|lane| lane.mark.is_busy())
+    }
+
+    /// Is true when such a queue has run dry: only a poll finds what is new.
+    pub(super) fn is_busy_and_dry(&self) -> bool {
+        let mut lanes = self.lanes.iter();
+        lanes.any(|lane| lane.mark.is_busy() && lane.dry)
     }
 
     /// Is true when nothing but time or a notification is a reason to look: what has room is dry, and all is announced.

@@ -14,7 +14,7 @@ pub(super) struct Polls {
     poll_at: Instant,
     repoll: Duration,
     repoll_at: Instant,
-    /// The other workers have been asked to re-poll since it began, or asked us.
+    /// The other workers need not be asked: they have been since we set a mark, or asked us, or our re-polls are over.
     asked: bool,
 }
 
@@ -33,7 +33,7 @@ impl Polls {
             poll_at: now,
             repoll: FIRST_REPOLL.min(interval),
             repoll_at: now,
-            asked: false,
+            asked: true,
         }
     }
 
@@ -56,6 +56,7 @@ impl Polls {
             poll: self.poll_at <= now,
             repoll: self.repoll_at <= now,
         };
+        self.asked |= self.repoll >= self.interval; // the last of them has passed before
         if passed.repoll {
             self.repoll = (self.repoll * 2).min(self.interval);
             self.repoll_at = now + self.repoll;
@@ -65,7 +66,6 @@ impl Polls {
         }
         if self.repoll >= self.interval {
             self.repoll_at = self.poll_at; // as rare as the poll, it is the poll
-            self.asked = true;
         }
         passed
     }

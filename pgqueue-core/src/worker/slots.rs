@@ -29,6 +29,8 @@ struct State {
     suspect: bool,
     /// Which lane comes first of those whose jobs have waited for as long.
     turn: usize,
+    /// The next slot is left to a claim of this lane: the others' jobs that wait would take every one.
+    kept_for: Option<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -59,6 +61,8 @@ pub(super) struct Room {
     /// Of these, so many can start at once.
     pub(super) free: usize,
     pub(super) lanes: Vec<LaneRoom>,
+    /// A slot is kept for a claim of this lane.
+    pub(super) kept_for: Option<usize>,
 }
 
 /// How many jobs of one lane may be claimed.
@@ -107,6 +111,7 @@ impl Slots {
                 lanes: lanes.into_iter().map(lane).collect(),
                 suspect: false,
                 turn: 0,
+                kept_for: None,
             }),
             changed: Notify::new(),
         })
@@ -129,13 +134,29 @@ impl Slots {
         };
         let lanes: Vec<LaneRoom> = state.lanes.iter().zip(ahead).map(room).collect();
         let all_ahead: usize = lanes.iter().map(|lane| lane.most - lane.free).sum();
-        let waiting: usize = state.lanes.iter().map(|lane| lane.line.len()).sum();
-        let free = state.free.saturating_sub(waiting);
+        let kept = state.kept();
+        let free = state.free.saturating_sub(state.about_to_start()).max(kept);
         Room {
             total: free + all_ahead,
             free,
             lanes,
+            kept_for: state.kept_for.filter(|_| kept > 0),
         }
+    }
+
+    /// Leaves the next free slot to a claim of the first of these lanes that has none because jobs of others wait for each;
+    /// to no claim, if there is no such lane. True: a slot was left to one, and is not any more.
+    pub(super) fn keep_for(&self, undecided: &[usize]) -> bool {
+        let mut state = self.lock();
+        let was_kept = state.kept() > 0;
+        let is_kept_out = |&&lane: &&usize| {
+            let lane = &state.lanes[lane];
+            lane.line.is_empty() && lane.free > 0
+        };
+        let is_full = state.free <= state.about_to_start();
+        let lane = undecided.iter().find(is_kept_out).copied();
+        state.kept_for = lane.filter(|_| is_full);
+        was_kept && state.kept() == 0
     }
 
     /// Gives how many slots are free.
@@ -169,7 +190,10 @@ impl Slots {
             let since = lane.line.first_since()?;
             (lane.free > usize::from(lane.owed)).then_some((since, number))
         });
-        let (_, lane) = fronts.min_by_key(|(since, _)| *since)?;
+        // What was claimed into the slot that was kept for it goes first: it may be on its last attempt, and must not wait.
+        let (_, lane) =
+            fronts.min_by_key(|&(since, number)| (state.kept_for != Some(number), since))?;
+        state.kept_for = state.kept_for.filter(|kept| *kept != lane);
         state.turn = lane + 1;
         let job = state.lanes[lane].line.pop()?;
         state.free -= 1;
@@ -267,10 +291,24 @@ impl State {
         self.lanes.iter().any(Lane::is_left_free)
     }
 
-    /// Free slots that are not left to such a look.
+    /// Free slots that are left neither to such a look nor to a claim.
     fn to_hand_over(&self) -> usize {
         self.free
             .saturating_sub(usize::from(self.leaves_one_free()))
+            .saturating_sub(self.kept())
+    }
+
+    /// One, if a free slot is left to the claim of a lane.
+    fn kept(&self) -> usize {
+        let lane = self.kept_for.map(|lane| &self.lanes[lane]);
+        let is_kept = lane.is_some_and(|lane| lane.line.is_empty() && lane.free > 0);
+        usize::from(is_kept).min(self.free)
+    }
+
+    /// Jobs that wait for a slot that their own lane has.
+    fn about_to_start(&self) -> usize {
+        let of_lane = |lane: &Lane| lane.line.len().min(lane.free);
+        self.lanes.iter().map(of_lane).sum()
     }
 
     fn can_reserve(&self) -> bool {

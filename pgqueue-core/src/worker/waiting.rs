@@ -61,6 +61,10 @@ impl Line {
         self.length
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
     /// Adds a job behind those of its priority.
     pub(super) fn push(&mut self, job: Waiting) {
         let priority = job.claimed.place().priority.min(PRIORITIES - 1);

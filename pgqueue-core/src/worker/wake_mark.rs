@@ -74,9 +74,9 @@ impl WakeMark {
         }
     }
 
-    /// Notes that runs have ended. In a backlog that is no quiet, however rare its claims are: it will claim the rest.
+    /// Notes that runs have ended. In a backlog that is no quiet, if claims are rare: it will claim the rest.
     pub(super) fn ended(&mut self, now: Instant) {
-        if self.full_claims > 0 {
+        if self.full_claims > 0 && !self.is_quiet(now) {
             self.found_at = now;
         }
     }
@@ -169,6 +169,7 @@ mod tests {
         let mut mark = WakeMark::new(start);
         mark.change(start);
         for ms in (200..2000).step_by(60) {
+            mark.ended(after(start, ms));
             mark.claimed(after(start, ms), 1, true);
             assert_eq!(mark.change(after(start, ms)), None, "nobody would poll");
         }

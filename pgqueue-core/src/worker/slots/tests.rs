@@ -140,6 +140,57 @@ fn ends_of_one_lane_that_are_not_stored_take_no_room_of_another() {
 }
 
 #[test]
+fn jobs_that_wait_for_their_own_lanes_slots_take_no_room_of_another() {
+    let slots = Slots::new(10, vec![2, 10]);
+    slots.wait((0..50).map(|id| (0, job(id, 5))).collect());
+    let _running: Vec<_> = std::iter::from_fn(|| slots.next()).collect();
+
+    let room = slots.room(&[60, 0]);
+
+    assert_eq!((room.lanes[1].most, room.lanes[1].free), (8, 8));
+    assert_eq!(room.free, 8, "{room:?}");
+}
+
+#[test]
+fn a_lane_that_others_keep_out_of_every_slot_is_left_the_next_one() {
+    let slots = one_lane_beside_a_deep_one();
+    let (_, running) = slots.next().unwrap();
+    assert!(!slots.keep_for(&[1]));
+
+    drop(running);
+
+    assert!(slots.next().is_none(), "the slot is left");
+    let room = slots.room(&[10, 0]);
+    assert_eq!(
+        (room.kept_for, room.free, room.lanes[1].most),
+        (Some(1), 1, 1)
+    );
+    slots.wait(vec![(1, job(100, 5))]);
+    let (job, _slot) = slots.next().unwrap();
+    assert_eq!(job.claimed.id, 100, "it does not wait behind the others");
+}
+
+#[test]
+fn a_slot_that_was_left_to_a_lane_in_vain_goes_to_the_jobs_that_wait() {
+    let slots = one_lane_beside_a_deep_one();
+    let (_, running) = slots.next().unwrap();
+    slots.keep_for(&[1]);
+    drop(running);
+    assert!(slots.next().is_none());
+
+    assert!(slots.keep_for(&[]), "it was left, and is not any more");
+
+    assert_eq!(slots.next().unwrap().0.claimed.id, 1);
+}
+
+/// One slot in all, for which jobs of lane 0 wait.
+fn one_lane_beside_a_deep_one() -> Arc<Slots> {
+    let slots = Slots::new(1, vec![1, 1]);
+    slots.wait((0..5).map(|id| (0, job(id, 5))).collect());
+    slots
+}
+
+#[test]
 fn without_a_free_slot_and_nothing_ahead_there_is_no_room() {
     let slots = one_lane(1);
     slots.wait(vec![(0, job(1, 5))]);
@@ -185,6 +236,7 @@ enum Step {
     Owe,
     Reserve,
     Keep(usize),
+    KeepFor(Vec<usize>),
     Return,
 }
 
@@ -197,6 +249,7 @@ fn step() -> impl Strategy<Value = Step> {
         Just(Step::Owe),
         Just(Step::Reserve),
         any::<usize>().prop_map(Step::Keep),
+        prop_oneof![Just(vec![]), Just(vec![0]), Just(vec![1, 0])].prop_map(Step::KeepFor),
         Just(Step::Return),
     ]
 }
@@ -223,9 +276,14 @@ proptest! {
                     let lane = reserved.lanes()[number % reserved.lanes().len()];
                     reserved.keep(lane)
                 })),
+                Step::KeepFor(lanes) => {
+                    let _started_anew = slots.keep_for(&lanes);
+                }
                 Step::Return => drop(reserved.take()),
                 _ => {}
             }
+            let room = slots.room(&[0, 0]);
+            prop_assert!(room.total <= slots.free());
             let held: Vec<&Slot> = running.iter().chain(unstored.iter().filter_map(|end: &Unstored| end._suspect.as_ref())).collect();
             prop_assert!(held.len() + usize::from(reserved.is_some()) <= TOTAL);
             prop_assert!(held.iter().filter(|slot| slot.suspect).count() + usize::from(reserved.is_some()) <= 1);

@@ -6,8 +6,9 @@
 //! before the claim is found by it, and who looks after the mark is set notifies. One transaction does neither: it looked
 //! before the mark was set and commits after the claim: it straddles. Re-polls find its job.
 //!
-//! When a mark is wanted decides the real [`WakeMark`](super::WakeMark), and when to poll the real `Polls`. The rest copies `Fetcher::round`, `wait` and `change_marks` of
-//! `fetch.rs` for one queue, and `set_marks.sql`. A claim is complete here: what the cursor leaves out is swept for elsewhere.
+//! When a mark is wanted decides the real [`WakeMark`](super::WakeMark), and when to poll the real `Polls`. The rest copies
+//! `Fetcher::round`, `wait` and `change_marks` of `fetch.rs` for one queue, and `set_marks.sql`, as long as no statement
+//! fails, no job ends and no worker stops in order. A claim is complete here: what the cursor leaves out is swept for elsewhere.
 
 use std::time::{Duration, Instant};
 
