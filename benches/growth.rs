@@ -16,7 +16,7 @@ use pgqueue_suite::bench::{load, median, server, work};
 const FUTURE: i32 = 6;
 /// Jobs of all payloads together hold so many bytes at most.
 const BYTES: i32 = 200_000_000;
-/// With one job in flight each job is a round trip: so many fewer are measured.
+/// With one slot fewer are measured, one in so many.
 const ONE_BY_ONE: i32 = 10;
 
 /// What is drained.

@@ -88,7 +88,7 @@ impl Rivals {
     #[must_use]
     pub fn tables(&self) -> String {
         let origin = self.run.as_ref().map_or_else(String::new, |run| {
-            format!("  \n{}, {}", run.at, machine(run))
+            format!("  \n`{}`, {}, {}", run.command, run.at, machine(run))
         });
         let title = &self.title;
         format!(
@@ -144,6 +144,17 @@ impl Rivals {
         self.rows.iter().filter(is_it)
     }
 
+    /// Is true when the queue has not drained its backlog in time: what its drains tell beside the rate is of fewer jobs.
+    fn is_unfinished(&self, row: &Measured) -> bool {
+        let same = |other: &&Measured| {
+            other.system == row.system
+                && other.settings == row.settings
+                && other.workload == "drain"
+                && other.remark.is_some()
+        };
+        row.workload == "memory" && self.rows.iter().any(|other| same(&other))
+    }
+
     fn workloads(&self) -> Vec<&str> {
         let mut workloads: Vec<&str> = Vec::new();
         for row in &self.rows {
@@ -166,7 +177,8 @@ impl Rivals {
             let settings = wish.map_or(ours.settings.as_str(), |wish| wish.2);
             let others = self
                 .of(&ours.workload)
-                .filter(|row| !row.is_ours() && row.settings == settings);
+                .filter(|row| !row.is_ours() && row.settings == settings)
+                .filter(|row| !self.is_unfinished(row));
             let best = others.min_by(|one, other| {
                 ours.times_as_good_as(one)
                     .total_cmp(&ours.times_as_good_as(other))

@@ -72,13 +72,17 @@ fn bar(row: &Row) -> Bar {
     }
 }
 
-/// Where our bar should end: by the target of the figure itself, or else by that of the ratio.
+/// Where our bar should end: by the target of the figure itself or by that of the ratio, whichever is harder to reach.
 fn target(row: &Row) -> Option<f64> {
     let of = |subject| row.targets.iter().find(|target| target.of == subject);
-    let by_ratio = || Some(of(Subject::Ratio)?.wanted * median(&row.yardstick()));
-    of(Subject::Figure)
-        .map(|target| target.wanted)
-        .or_else(by_ratio)
+    let by_figure = of(Subject::Figure).map(|target| target.wanted);
+    let by_ratio = of(Subject::Ratio).map(|target| target.wanted * median(&row.yardstick()));
+    let both = by_figure.into_iter().chain(by_ratio);
+    if row.unit.starts_with("jobs") {
+        both.reduce(f64::max)
+    } else {
+        both.reduce(f64::min)
+    }
 }
 
 fn of_histogram(histogram: &Histogram, unit: &str, title: String) -> Chart {

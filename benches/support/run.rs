@@ -18,11 +18,16 @@ pub fn describe() -> Value {
     })
 }
 
-/// Gives the command that runs this benchmark with these arguments; a URL may have a password and is left out.
+/// Gives the command that runs this benchmark with these arguments.
 fn command(mut args: impl Iterator<Item = String>) -> String {
     let program = args.next().unwrap_or_default();
     let file = program.rsplit('/').next().unwrap_or_default();
     let bench = file.rsplit_once('-').map_or(file, |(name, _hash)| name);
+    format!("cargo bench --bench {bench}{}", arguments(args))
+}
+
+/// Gives arguments as they follow a command of cargo; a URL may have a password and is left out.
+pub fn arguments(args: impl Iterator<Item = String>) -> String {
     let args: Vec<String> = args
         .filter(|arg| arg != "--bench" && arg != "--json")
         .map(|arg| {
@@ -33,12 +38,11 @@ fn command(mut args: impl Iterator<Item = String>) -> String {
             }
         })
         .collect();
-    let arguments = if args.is_empty() {
+    if args.is_empty() {
         String::new()
     } else {
         format!(" -- {}", args.join(" "))
-    };
-    format!("cargo bench --bench {bench}{arguments}")
+    }
 }
 
 /// Gives the first field of that name in a file of `/proc`; nothing where there is none.

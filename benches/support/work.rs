@@ -44,6 +44,16 @@ pub fn count(url: &str, state: JobState) -> anyhow::Result<i64> {
     Ok(jobs.get_result(&mut conn)?)
 }
 
+/// Counts the jobs of all states.
+///
+/// # Errors
+/// What the server refuses.
+pub fn count_all(url: &str) -> anyhow::Result<i64> {
+    use pgqueue_core::schema::pgqueue_jobs::dsl;
+    let mut conn = PgConnection::establish(url)?;
+    Ok(dsl::pgqueue_jobs.count().get_result(&mut conn)?)
+}
+
 /// Counts the transactions that a database has seen, those that rolled back included. Looks from another database, so that
 /// the look is not among them. PostgreSQL tells of a transaction late: at its session's next one, or after ten seconds.
 ///

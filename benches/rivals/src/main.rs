@@ -55,12 +55,16 @@ async fn main() -> anyhow::Result<()> {
         }
     }
     let title = format!(
-        "PostgreSQL {}, {} jobs, {} rounds; median ± half the range",
+        "PostgreSQL {}, {} jobs, {} rounds",
         server.version(),
         options.jobs,
         options.rounds
     );
     table.print(&title, options.json);
+    anyhow::ensure!(
+        cells().any(|cell| options.wants(&cell.name())),
+        "nothing was measured: no `SYSTEM SETTINGS WORKLOAD` has the text of --only"
+    );
     anyhow::ensure!(!table.has_failed(), "some measurements failed");
     Ok(())
 }

@@ -143,11 +143,12 @@ impl Table {
         if as_json {
             let rows: Vec<Value> = self.rows.iter().map(Row::as_json).collect();
             let mut run = run::describe();
-            run["command"] = json!(COMMAND);
+            let arguments = run::arguments(std::env::args().skip(1));
+            run["command"] = json!(format!("{COMMAND}{arguments}"));
             println!("{:#}", json!({ "title": title, "run": run, "rows": rows }));
             return;
         }
-        println!("{title}\n");
+        println!("{title}; median ± half the range\n");
         let figures: Vec<Figure> = Workload::ALL
             .iter()
             .flat_map(|workload| workload.figures())
