@@ -160,30 +160,42 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
         self
     }
 
-    /// Sets how many jobs may run at once; 10 by default.
+    /// Sets how many jobs may run at once, 1 to 100,000; 10 by default.
+    ///
+    /// Handlers that use [`Context::connection`] share the pool: one made from a URL has 10 connections. A blocking handler
+    /// takes an OS thread for each job that runs.
     pub fn concurrency(mut self, concurrency: usize) -> Self {
         self.config.concurrency = concurrency;
         self
     }
 
-    /// Sets how many jobs one statement may claim or end; 1,000 by default.
+    /// Sets how many jobs one statement may claim or end, 1 to 10,000; 1,000 by default. What is claimed ahead is bounded by
+    /// four times as many.
     pub fn batch(mut self, batch: usize) -> Self {
         self.config.batch = batch;
         self
     }
 
-    /// Sets how far ahead of its free slots the worker claims jobs: as many as it has just proven to get through in this
-    /// time, 50 ms by default, 100 ms at most; zero claims only what can start at once.
+    /// Sets how far ahead of its free slots the worker claims jobs: as many as it expects to finish within this time, judging
+    /// by its last runs; 50 ms by default, 100 ms at most. Zero claims only what can start at once.
     ///
-    /// Jobs that take microseconds are so claimed by the thousand, and those that take a second one by one. What waits is
-    /// `running` in the table and counted as an attempt; if it cannot begin within 250 ms, it is given back, and a shutdown
-    /// gives it back, too, at no cost. If the process dies, it comes back as lost, like what ran.
+    /// Jobs that take microseconds are so claimed by the thousand, and those that take longer than this time one by one. At
+    /// most four times [`batch`](Self::batch) jobs and 16 MiB of payloads are claimed ahead, and no job without a retry left.
+    /// What waits is `running` in the table and counted as an attempt; if it cannot begin within 250 ms, or an eighth of the
+    /// lease if that is less, it is given back, and nothing is claimed ahead for a second. A shutdown gives it back, too, at no
+    /// cost.
+    ///
+    /// If the process dies, it comes back as lost, like what ran: after a wait of up to
+    /// [`lost_base_wait`](Self::lost_base_wait), and then one at a time in each process.
     pub fn prefetch(mut self, length: Duration) -> Self {
         self.config.prefetch = length;
         self
     }
 
-    /// Sets how often the worker looks for jobs that it was not notified of; 5 s by default.
+    /// Sets how often the worker looks for jobs that it was not notified of, 10 ms or more; 5 s by default.
+    ///
+    /// Without notifications (PgBouncer in transaction mode) a job waits that long at most, half of it on average. An idle
+    /// worker makes about one query a second by default, two of them for each poll.
     pub fn poll_interval(mut self, interval: Duration) -> Self {
         self.config.poll_interval = interval;
         self
