@@ -156,7 +156,7 @@ fn every_chart_is_well_formed_and_says_its_figures_to_a_screen_reader() {
     }
     let drain = &document.charts[0].1;
     assert!(drain.contains(
-        "drain &lt;tuned&gt; &amp; kept: 41,000 (40,000 to 42,000), yardstick 50,000, target 20,000"
+        "drain &lt;tuned&gt; &amp; kept: 41,000 (40,000 to 42,000), yardstick 50,000, target 37,500"
     ));
 }
 
