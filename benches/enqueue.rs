@@ -1,6 +1,6 @@
-//! What enqueuing costs: one job a call, each committed, on 1, 8 and 32 connections, async and sync; and all
-//! jobs of the backlog in one transaction. Beside bare inserts into the same table, ids returned. No worker runs and the wake mark is off, but
-//! for the scenario whose mark is set: that stands beside bare inserts with a trigger that always notifies.
+//! What enqueuing costs: one job a call, each committed, on 1, 8 and 32 connections, async and sync; and all jobs of the
+//! backlog in one transaction. Beside bare inserts into the same table, ids returned. No worker runs and the wake mark is
+//! off, but for the scenario whose mark is set: that stands beside bare inserts with a trigger that always notifies.
 //!
 //! `cargo bench --bench enqueue` enqueues 20,000 jobs in bulk twice, `-- --full` 100,000 five times; `--jobs N`, `--rounds N`,
 //! `--only bulk`, `--json`. `DATABASE_URL` names a server to use instead of a private one.

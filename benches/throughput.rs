@@ -107,20 +107,14 @@ async fn measure(
     (row.target, row.limit) = (Some(scenario.target), scenario.limit);
     let mut measured = Vec::new();
     for round in 1..=options.rounds {
-        let ours = || ours(server, options.jobs, scenario, scenario.processes);
+        let ours = async || ours(server, options.jobs, scenario, scenario.processes);
         let yardstick = async || {
             if scenario.processes > 1 {
                 return Ok(self::ours(server, options.jobs, scenario, 1)?.rate);
             }
             bare(server, options.jobs, scenario.done).await
         };
-        // Who goes first alternates, so that what the machine does in time hits both alike.
-        let (ours, yardstick) = if round % 2 == 0 {
-            let yardstick = yardstick().await?;
-            (ours()?, yardstick)
-        } else {
-            (ours()?, yardstick().await?)
-        };
+        let (ours, yardstick) = report::in_turn(round, ours, yardstick).await?;
         row.ours.push(ours.rate);
         row.yardstick.push(yardstick);
         note(&format!(

@@ -109,13 +109,7 @@ pub async fn compare(
     yardstick: impl AsyncFn() -> anyhow::Result<f64>,
 ) -> anyhow::Result<Row> {
     for round in 1..=rounds {
-        // Who goes first alternates, so that what the machine does in time hits both alike.
-        let (ours, yardstick) = if round % 2 == 0 {
-            let yardstick = yardstick().await?;
-            (ours().await?, yardstick)
-        } else {
-            (ours().await?, yardstick().await?)
-        };
+        let (ours, yardstick) = in_turn(round, &ours, &yardstick).await?;
         note(&format!(
             "{}, round {round}: {} {}, yardstick {}",
             row.name,
@@ -127,6 +121,22 @@ pub async fn compare(
         row.yardstick.push(yardstick);
     }
     Ok(row)
+}
+
+/// Measures both. Who goes first alternates with the rounds, so that what the machine does in time hits both alike.
+///
+/// # Errors
+/// What either says.
+pub async fn in_turn<A, B>(
+    round: usize,
+    ours: impl AsyncFn() -> anyhow::Result<A>,
+    yardstick: impl AsyncFn() -> anyhow::Result<B>,
+) -> anyhow::Result<(A, B)> {
+    if round.is_multiple_of(2) {
+        let yardstick = yardstick().await?;
+        return Ok((ours().await?, yardstick));
+    }
+    Ok((ours().await?, yardstick().await?))
 }
 
 /// Says something while it is measured.

@@ -137,6 +137,16 @@ mod tests {
         start + Duration::from_millis(ms)
     }
 
+    /// A mark that was set at the start, and is to be cleared after 150 ms.
+    fn flooded(start: Instant) -> WakeMark {
+        let mut mark = WakeMark::new(start);
+        mark.change(start);
+        for ms in [130, 140, 150] {
+            mark.claimed(after(start, ms), 5, true);
+        }
+        mark
+    }
+
     #[test]
     fn the_first_thing_is_to_set_the_mark() {
         let start = Instant::now();
@@ -148,11 +158,7 @@ mod tests {
     #[test]
     fn a_flood_clears_the_mark_and_quiet_sets_it_again() {
         let start = Instant::now();
-        let mut mark = WakeMark::new(start);
-        mark.change(start);
-        for ms in [130, 140, 150] {
-            mark.claimed(after(start, ms), 5, true);
-        }
+        let mut mark = flooded(start);
         assert_eq!(mark.change(after(start, 150)), Some(MarkChange::Clear));
         mark.claimed(after(start, 210), 0, false);
         assert_eq!(
@@ -183,11 +189,7 @@ mod tests {
     #[test]
     fn in_a_backlog_the_mark_stays_cleared_while_runs_end() {
         let start = Instant::now();
-        let mut mark = WakeMark::new(start);
-        mark.change(start);
-        for ms in [130, 140, 150] {
-            mark.claimed(after(start, ms), 5, true);
-        }
+        let mut mark = flooded(start);
         assert_eq!(mark.change(after(start, 150)), Some(MarkChange::Clear));
         for ms in (180..1000).step_by(30) {
             mark.ended(after(start, ms));
