@@ -13,7 +13,6 @@ mod cursor;
 mod maintenance;
 mod outage;
 mod poison;
-mod proxy;
 mod reaper;
 mod replies;
 mod shutdown;

@@ -1,8 +1,8 @@
 //! Statements that the server ran although the worker never heard so, that nobody answers, and sessions that end under it.
 
 use super::*;
-use crate::proxy::{Fault, Proxy};
 use pgqueue_core::{Context, ErrorKind, JobState};
+use pgqueue_suite::proxy::{Fault, Proxy};
 
 const CLAIM: &str = "-- Claims due jobs of several queues";
 const BEAT: &str = "-- Renews a worker's lease";

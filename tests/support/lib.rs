@@ -14,6 +14,7 @@ pub mod bench;
 #[path = "../../benches/performance/mod.rs"]
 pub mod performance;
 pub mod process;
+pub mod proxy;
 pub mod seed;
 pub mod site;
 
