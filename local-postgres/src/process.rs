@@ -44,15 +44,28 @@ pub enum Shutdown {
     Fast,
     /// Stops at once without a checkpoint, as a crash does: the next start recovers from the write-ahead log.
     Immediate,
+    /// Kills the server's first process, which is what `kill -9` and the kernel's out-of-memory killer do. Sessions in the
+    /// midst of a statement may outlive it for a moment.
+    Crash,
 }
 
 impl Shutdown {
-    fn signal(self) -> &'static str {
+    fn order(self) -> &'static str {
         match self {
             Self::Fast => "INT",
             Self::Immediate => "QUIT",
+            Self::Crash => "crash",
         }
     }
+}
+
+/// Where the data of a new server come from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Origin {
+    /// Nowhere: an empty cluster.
+    New,
+    /// The server on this port of ours, which this one then follows as a hot standby.
+    CopyOf(u16),
 }
 
 /// What the guard reports.
@@ -70,8 +83,9 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Makes the directory, puts `files` beside the data, and runs `initdb`. `settings` apply at every start.
+    /// Makes the directory, puts `files` beside the data, and fills it. `settings` apply at every start.
     pub(crate) fn create(
+        origin: Origin,
         binaries: &Path,
         settings: &[(String, String)],
         files: &[(&str, &str)],
@@ -91,10 +105,14 @@ impl Process {
         for (name, content) in files {
             process.write_file(name, content, account)?;
         }
-        process.order("initdb")?;
+        let order = match origin {
+            Origin::New => "initdb".to_owned(),
+            Origin::CopyOf(port) => format!("copy {port}"),
+        };
+        process.order(&order)?;
         match (process.next_event()?, process.next_event()?) {
             (_, Event::Exited { success: true }) => Ok(process),
-            _ => Err(process.failed("initdb")),
+            _ => Err(process.failed(&order)),
         }
     }
 
@@ -103,12 +121,25 @@ impl Process {
         if self.is_running() {
             return Ok(());
         }
-        self.order(&format!("start {port}"))?;
-        let Event::Started { pid } = self.next_event()? else {
-            return Err(self.failed("the private PostgreSQL"));
-        };
-        self.running = true;
-        self.wait_until_ready(pid)
+        let deadline = Instant::now() + START_LIMIT;
+        loop {
+            self.order(&format!("start {port}"))?;
+            let Event::Started { pid } = self.next_event()? else {
+                return Err(self.failed("the private PostgreSQL"));
+            };
+            self.running = true;
+            match self.wait_until_ready(pid) {
+                Err(_) if self.has_survivors() && Instant::now() < deadline => {
+                    thread::sleep(READY_POLL);
+                }
+                started => return started,
+            }
+        }
+    }
+
+    /// Whether the last start failed because sessions of the server that crashed still end.
+    fn has_survivors(&self) -> bool {
+        self.log().contains("still in use")
     }
 
     /// Stops the server and returns when it is gone.
@@ -116,7 +147,7 @@ impl Process {
         if !self.is_running() {
             return Ok(());
         }
-        self.order(shutdown.signal())?;
+        self.order(shutdown.order())?;
         self.next_event()?;
         self.running = false;
         Ok(())

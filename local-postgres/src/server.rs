@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     Error, Shutdown, Template, binaries,
-    process::{Process, random},
+    process::{Origin, Process, random},
     sql,
 };
 
@@ -141,6 +141,17 @@ impl LocalPostgres {
         self.certificate.as_deref()
     }
 
+    /// Starts another private server that follows this one as a hot standby, with the builder's settings.
+    ///
+    /// It reads what this one writes; `SELECT pg_promote()` on it makes it a server of its own.
+    ///
+    /// # Errors
+    /// When this server is not private or does not run, or the copy does not start, with the end of its log.
+    pub fn standby(&self, builder: Builder) -> Result<Self, Error> {
+        drop(self.process()?);
+        builder.start_private(Origin::CopyOf(self.port))
+    }
+
     /// Stops the server and starts it again, with the same port and data.
     ///
     /// # Errors
@@ -257,7 +268,7 @@ impl Builder {
     /// As [`LocalPostgres::start`].
     pub fn start(self) -> Result<LocalPostgres, Error> {
         let Some((variable, url)) = self.named_server() else {
-            return self.start_private();
+            return self.start_private(Origin::New);
         };
         LocalPostgres::connect(&url).map_err(|error| {
             Error::caused(
@@ -273,7 +284,7 @@ impl Builder {
         (!url.is_empty()).then_some((variable, url))
     }
 
-    fn start_private(self) -> Result<LocalPostgres, Error> {
+    fn start_private(self, origin: Origin) -> Result<LocalPostgres, Error> {
         let binaries = binaries::find()?;
         let identity = self.identity.map(|make| make()).transpose()?;
         let files = identity
@@ -283,7 +294,7 @@ impl Builder {
             .map(|(name, content)| (name, content.as_str()))
             .collect();
 
-        let mut process = Process::create(&binaries, &self.all_settings(), &files)?;
+        let mut process = Process::create(origin, &binaries, &self.all_settings(), &files)?;
         let port = start_on_free_port(&mut process)?;
 
         let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");

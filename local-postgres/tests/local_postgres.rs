@@ -131,8 +131,8 @@ fn a_restart_keeps_port_and_data() {
     )
     .unwrap();
 
-    for shutdown in [Shutdown::Fast, Shutdown::Immediate] {
-        // Unlogged work of the immediate round is lost with the crash, committed and flushed work is not.
+    for shutdown in [Shutdown::Fast, Shutdown::Immediate, Shutdown::Crash] {
+        // Unlogged work of the rounds that crash is lost with the crash, committed and flushed work is not.
         execute(&url, "CHECKPOINT").unwrap();
 
         server.restart(shutdown).unwrap();
@@ -179,6 +179,51 @@ fn a_killed_server_starts_again() {
         server.start_again().is_ok() && answers(server.port())
     });
     assert_eq!(query_text(&server.url("postgres"), "SELECT 'yes'"), "yes");
+}
+
+#[test]
+fn a_server_that_crashes_amid_a_statement_starts_again_when_its_sessions_have_ended() {
+    let server = LocalPostgres::start().unwrap();
+    let url = server.url("postgres");
+    let busy = "SELECT count(*) FROM generate_series(1, 3000000) AS n WHERE sqrt(n) < 0";
+    let mut sessions: Vec<_> = (0..3)
+        .map(|_| Client::connect(&url, NoTls).unwrap())
+        .collect();
+
+    thread::scope(|scope| {
+        for session in &mut sessions {
+            scope.spawn(|| session.batch_execute(busy));
+        }
+        eventually("all are busy", || {
+            query_text(
+                &url,
+                "SELECT count(*)::text FROM pg_stat_activity WHERE state = 'active'",
+            ) == "4"
+        });
+        server.restart(Shutdown::Crash).unwrap();
+    });
+
+    assert_eq!(query_text(&url, "SELECT 'yes'"), "yes");
+}
+
+#[test]
+fn a_standby_has_what_its_primary_wrote_and_writes_itself_once_it_is_promoted() {
+    let primary = LocalPostgres::start().unwrap();
+    execute(&primary.url("postgres"), "CREATE TABLE words (word text)").unwrap();
+    let standby = primary.standby(LocalPostgres::builder()).unwrap();
+    let url = standby.url("postgres");
+    let insert = "INSERT INTO words VALUES ('one')";
+
+    execute(&primary.url("postgres"), insert).unwrap();
+    eventually("it follows", || {
+        query_text(&url, "SELECT count(*)::text FROM words") == "1"
+    });
+    assert!(execute(&url, insert).is_err(), "it only reads");
+    primary.stop(Shutdown::Crash).unwrap();
+    query_text(&url, "SELECT pg_promote()::text");
+    execute(&url, insert).unwrap();
+
+    assert_eq!(query_text(&url, "SELECT count(*)::text FROM words"), "2");
 }
 
 #[test]
