@@ -11,6 +11,7 @@
 
 #[path = "../../benches/support/mod.rs"]
 pub mod bench;
+pub mod chaos;
 #[path = "../../benches/performance/mod.rs"]
 pub mod performance;
 pub mod process;

@@ -126,9 +126,10 @@ impl Proxy {
         self.shared.rules.struck()
     }
 
-    /// Changes the weather.
-    pub fn set_weather(&self, weather: Weather) {
-        self.shared.weather.send_replace(weather);
+    /// Gives what changes the weather.
+    #[must_use]
+    pub fn weather(&self) -> watch::Sender<Weather> {
+        self.shared.weather.clone()
     }
 
     /// Ends the connections that there are now.

@@ -1,0 +1,197 @@
+//! A producer of the soak: it writes down what it intends before it asks the database, and what became of it after.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use diesel::prelude::*;
+use diesel::result::Error as DieselError;
+use diesel::sql_types::{Array, BigInt};
+use diesel_async::{AsyncConnection, AsyncPgConnection};
+use fastrand::Rng;
+use pgqueue_core::Enqueued;
+
+use super::Producer;
+use super::evidence::{Event, Evidence};
+use super::plan::{End, Plan};
+
+/// How long a producer rests when enough jobs wait, and when the database is away.
+const REST: Duration = Duration::from_millis(100);
+/// How long it waits for a connection or an answer: the network may have gone silent.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Puts the producer's own rows beside its jobs.
+const ORDERS: &str = "INSERT INTO orders (intent) SELECT unnest($1::bigint[])";
+/// How many jobs wait, counted up to the bound.
+const BACKLOG: &str = "SELECT count(*) AS number FROM (SELECT FROM pgqueue_jobs WHERE state = 'pending' LIMIT $1::bigint) AS waiting";
+
+#[derive(QueryableByName)]
+struct Number {
+    #[diesel(sql_type = BigInt)]
+    number: i64,
+}
+
+/// Enqueues until it is told to end.
+pub fn run(told: &Producer, ends: &Arc<AtomicBool>) {
+    let evidence = Evidence::open(&told.evidence);
+    let mut rng = Rng::with_seed(told.seed);
+    let mut first = told.number * 1_000_000;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime is made");
+    let mut line = Line { told, conn: None };
+    while !ends.load(Ordering::SeqCst) {
+        let plan = Plan::next(&mut rng, told.menu, first);
+        first += i64::try_from(plan.jobs.len()).expect("invariant: some jobs");
+        evidence.note_and_sync(&Event::Intends {
+            jobs: plan
+                .jobs
+                .iter()
+                .map(|wish| (wish.soak.intent, wish.is_keyed()))
+                .collect(),
+            with_order: plan.end != End::Alone,
+        });
+        if let Some(event) = line.carry_out(&plan, &runtime) {
+            evidence.note_and_sync(&event);
+        }
+        line.rest(&runtime);
+    }
+}
+
+/// The connection to the database, made anew after any error.
+struct Line<'a> {
+    told: &'a Producer,
+    conn: Option<Conn>,
+}
+
+enum Conn {
+    Sync(Box<PgConnection>),
+    Async(Box<AsyncPgConnection>),
+}
+
+impl Line<'_> {
+    /// Does what is planned; answers what became of it, or nothing if that cannot be known.
+    fn carry_out(&mut self, plan: &Plan, runtime: &tokio::runtime::Runtime) -> Option<Event> {
+        let done = match self.connection(runtime)? {
+            Conn::Sync(conn) => carry_out(conn, plan),
+            Conn::Async(conn) => runtime
+                .block_on(tokio::time::timeout(PATIENCE, carry_out_async(conn, plan)))
+                .unwrap_or(Err(DieselError::BrokenTransactionManager)),
+        };
+        match done {
+            Ok(enqueued) => {
+                let pairs = plan.intents().into_iter().zip(enqueued);
+                let jobs = pairs.map(|(intent, job)| (intent, job.id, job.inserted));
+                Some(Event::Committed {
+                    jobs: jobs.collect(),
+                })
+            }
+            Err(DieselError::RollbackTransaction) => Some(Event::RolledBack {
+                intents: plan.intents(),
+            }),
+            Err(_) => {
+                self.conn = None;
+                None
+            }
+        }
+    }
+
+    /// Waits while enough jobs wait.
+    fn rest(&mut self, runtime: &tokio::runtime::Runtime) {
+        let most = self.told.backlog;
+        let query = || diesel::sql_query(BACKLOG).bind::<BigInt, _>(most);
+        let waiting = match self.connection(runtime) {
+            Some(Conn::Sync(conn)) => query().get_result::<Number>(conn.as_mut()),
+            Some(Conn::Async(conn)) => runtime
+                .block_on(tokio::time::timeout(
+                    PATIENCE,
+                    diesel_async::RunQueryDsl::get_result::<Number>(query(), conn.as_mut()),
+                ))
+                .unwrap_or(Err(DieselError::NotFound)),
+            None => Err(DieselError::NotFound),
+        };
+        match waiting {
+            Ok(waiting) if waiting.number < most => {}
+            Ok(_) => std::thread::sleep(REST),
+            Err(_) => {
+                self.conn = None;
+                std::thread::sleep(REST);
+            }
+        }
+    }
+
+    fn connection(&mut self, runtime: &tokio::runtime::Runtime) -> Option<&mut Conn> {
+        if self.conn.is_none() {
+            let url = &self.told.url;
+            self.conn = if self.told.asynchronous {
+                let made = AsyncPgConnection::establish(url);
+                let made = runtime.block_on(async { tokio::time::timeout(PATIENCE, made).await });
+                made.ok()?.ok().map(|conn| Conn::Async(Box::new(conn)))
+            } else {
+                // A connection that went silent is given up by the kernel, as libpq has no limit of its own for an answer.
+                let url = format!("{url}?connect_timeout=5&tcp_user_timeout=5000");
+                let made = PgConnection::establish(&url).ok();
+                made.map(|conn| Conn::Sync(Box::new(conn)))
+            };
+        }
+        self.conn.as_mut()
+    }
+}
+
+fn carry_out(conn: &mut PgConnection, plan: &Plan) -> QueryResult<Vec<Enqueued>> {
+    if plan.end == End::Alone {
+        return enqueue(conn, plan);
+    }
+    conn.transaction(|conn| {
+        diesel::sql_query(ORDERS)
+            .bind::<Array<BigInt>, _>(plan.intents())
+            .execute(conn)?;
+        let enqueued = enqueue(conn, plan)?;
+        ended(plan, enqueued)
+    })
+}
+
+fn enqueue(conn: &mut PgConnection, plan: &Plan) -> QueryResult<Vec<Enqueued>> {
+    let mut jobs = plan.jobs.iter().map(super::plan::Wish::to_new);
+    if plan.in_bulk {
+        return pgqueue_core::enqueue_all(conn, jobs);
+    }
+    jobs.try_fold(Vec::new(), |mut enqueued, job| {
+        enqueued.push(job.enqueue(conn)?);
+        Ok(enqueued)
+    })
+}
+
+async fn carry_out_async(conn: &mut AsyncPgConnection, plan: &Plan) -> QueryResult<Vec<Enqueued>> {
+    if plan.end == End::Alone {
+        return enqueue_async(conn, plan).await;
+    }
+    conn.transaction(async |conn| {
+        let orders = diesel::sql_query(ORDERS).bind::<Array<BigInt>, _>(plan.intents());
+        diesel_async::RunQueryDsl::execute(orders, conn).await?;
+        let enqueued = enqueue_async(conn, plan).await?;
+        ended(plan, enqueued)
+    })
+    .await
+}
+
+async fn enqueue_async(conn: &mut AsyncPgConnection, plan: &Plan) -> QueryResult<Vec<Enqueued>> {
+    let jobs = plan.jobs.iter().map(super::plan::Wish::to_new);
+    if plan.in_bulk {
+        return pgqueue_core::enqueue_all_async(conn, jobs).await;
+    }
+    let mut enqueued = Vec::new();
+    for job in jobs {
+        enqueued.push(job.enqueue_async(conn).await?);
+    }
+    Ok(enqueued)
+}
+
+/// Ends a transaction as it was planned.
+fn ended(plan: &Plan, enqueued: Vec<Enqueued>) -> QueryResult<Vec<Enqueued>> {
+    match plan.end {
+        End::RollBack => Err(DieselError::RollbackTransaction),
+        End::Die => std::process::abort(),
+        End::Alone | End::Commit => Ok(enqueued),
+    }
+}
