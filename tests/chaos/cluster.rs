@@ -1,0 +1,160 @@
+//! The PostgreSQL of a run: a primary, and a standby that takes over when the primary is killed.
+//!
+//! Commits wait for the standby while there is one, so that a failover loses none: what the queue promises is as durable as
+//! a commit is.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use diesel::prelude::*;
+use local_postgres::{LocalPostgres, Shutdown};
+use pgqueue_suite::wait_until;
+use tokio_postgres::{Client, NoTls};
+
+const DATABASE: &str = "soak";
+const PROBE: &str = "probe";
+
+/// The servers; each change of them blocks until it is done.
+#[derive(Clone)]
+pub(crate) struct Cluster(Arc<Servers>);
+
+struct Servers {
+    primary: Mutex<Arc<LocalPostgres>>,
+    standby: Mutex<Option<LocalPostgres>>,
+}
+
+impl Cluster {
+    /// Starts a primary with a migrated database that keeps evidence, and one for the probe.
+    pub(crate) fn start() -> Self {
+        let primary = builder().start().unwrap();
+        for database in [DATABASE, PROBE] {
+            execute(
+                &primary.url("postgres"),
+                &format!("CREATE DATABASE {database}"),
+            );
+            let url = primary.url(database);
+            pgqueue_core::migrate(&mut PgConnection::establish(&url).unwrap()).unwrap();
+            execute(&url, include_str!("evidence.sql"));
+        }
+        Self(Arc::new(Servers {
+            primary: Mutex::new(Arc::new(primary)),
+            standby: Mutex::default(),
+        }))
+    }
+
+    /// Gives the URL of the database on the primary of now.
+    pub(crate) fn url(&self) -> String {
+        self.primary().url(DATABASE)
+    }
+
+    /// Gives the URL of the probe's database.
+    pub(crate) fn probe_url(&self) -> String {
+        self.primary().url(PROBE)
+    }
+
+    /// Connects to the primary of now.
+    pub(crate) async fn connect(&self) -> Option<Client> {
+        connect(&self.url()).await
+    }
+
+    /// Runs SQL on both databases.
+    pub(crate) fn execute(&self, sql: &str) {
+        execute(&self.url(), sql);
+        execute(&self.probe_url(), sql);
+    }
+
+    /// Restarts the primary.
+    pub(crate) async fn restart(&self, shutdown: Shutdown) {
+        let primary = self.primary();
+        let restart = move || primary.restart(shutdown).unwrap();
+        tokio::task::spawn_blocking(restart).await.unwrap();
+    }
+
+    /// Starts a standby if there is none, and has commits wait for it.
+    pub(crate) async fn add_standby(&self) {
+        let cluster = self.clone();
+        let add = move || {
+            let mut standby = cluster.0.standby.lock().unwrap();
+            if standby.is_none() {
+                *standby = Some(cluster.primary().standby(builder()).unwrap());
+                set_synchronous(&cluster.primary(), "'*'");
+            }
+        };
+        tokio::task::spawn_blocking(add).await.unwrap();
+        let what = "the standby has all that is committed";
+        wait_until(what, async || self.follows().await).await;
+    }
+
+    /// Kills the primary, and has the standby take over; false: there is no standby that has all that was committed.
+    pub(crate) async fn fail_over(&self) -> bool {
+        if !self.follows().await {
+            return false;
+        }
+        let cluster = self.clone();
+        let fail_over = move || {
+            let Some(standby) = cluster.0.standby.lock().unwrap().take() else {
+                return false;
+            };
+            cluster.primary().stop(Shutdown::Crash).unwrap();
+            execute(&standby.url("postgres"), "SELECT pg_promote()");
+            // It is a copy of a server that waits for its standby.
+            set_synchronous(&standby, "DEFAULT");
+            *cluster.0.primary.lock().unwrap() = Arc::new(standby);
+            true
+        };
+        tokio::task::spawn_blocking(fail_over).await.unwrap()
+    }
+
+    /// Is true when commits wait for a standby that has caught up.
+    async fn follows(&self) -> bool {
+        let Some(client) = self.connect().await else {
+            return false;
+        };
+        let following = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync' AND state = 'streaming'";
+        let following = client.query_one(following, &[]).await;
+        following.is_ok_and(|row| row.get::<_, i64>(0) == 1)
+    }
+
+    fn primary(&self) -> Arc<LocalPostgres> {
+        Arc::clone(&self.0.primary.lock().unwrap())
+    }
+}
+
+/// Connects, if the server is there.
+pub(crate) async fn connect(url: &str) -> Option<Client> {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.ok()?;
+    tokio::spawn(connection);
+    Some(client)
+}
+
+/// Commits outlive the death of a server; they need not outlive that of the machine.
+fn builder() -> local_postgres::Builder {
+    LocalPostgres::builder()
+        .setting("synchronous_commit", "on")
+        .setting("wal_sender_timeout", "5s")
+}
+
+fn set_synchronous(server: &LocalPostgres, standbys: &str) {
+    let url = server.url("postgres");
+    execute(
+        &url,
+        &format!("ALTER SYSTEM SET synchronous_standby_names = {standbys}"),
+    );
+    execute(&url, "SELECT pg_reload_conf()");
+}
+
+/// Tries until it succeeds: the server may just have begun to take connections.
+fn execute(url: &str, sql: &str) {
+    use diesel::connection::SimpleConnection;
+    let run = || PgConnection::establish(url).map(|mut conn| conn.batch_execute(sql));
+    let mut last = String::new();
+    for _ in 0..200 {
+        match run() {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => last = error.to_string(),
+            Err(error) => last = error.to_string(),
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("cannot run {sql}: {last}");
+}

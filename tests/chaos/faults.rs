@@ -1,0 +1,182 @@
+//! What goes wrong in a run, decided by its seed: which fault, on whom, for how long, and when the next one comes.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use local_postgres::Shutdown;
+use pgqueue_suite::chaos::{LEASE, Menu};
+use pgqueue_suite::proxy::{End, Fault, Proxy, Weather};
+use rustix::process::Signal;
+
+use crate::cluster::Cluster;
+use crate::fleet::{Fleet, send};
+
+const CLAIM: &str = "-- Claims due jobs of several queues";
+const FINISH: &str = "-- Ends runs";
+const BEAT: &str = "-- Renews a worker's lease";
+const COMPLETE: &str = "-- Completes a job inside";
+const COMMIT: &str = "COMMIT";
+
+/// One fault.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Trouble {
+    KillWorker,
+    KillProducer,
+    /// A process stops for so long, and goes on.
+    Stop(Duration),
+    /// A worker stops for so long, and goes on.
+    StopWorker(Duration),
+    /// A worker is told to end; and told again.
+    Terminate {
+        twice: bool,
+    },
+    /// A process's network is so for a while.
+    Weather(Weather, Duration),
+    End(End),
+    /// The next answer to a statement of a worker is lost.
+    LoseReply(&'static str, Fault),
+    /// The next commit of a producer is not answered.
+    LoseCommit,
+    /// A worker's connection ends in the midst of an answer, after so many bytes.
+    CutAfter(usize),
+    /// PostgreSQL ends sessions: one in so many.
+    TerminateSessions(i64),
+}
+
+/// Which faults come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mix {
+    /// All.
+    Storm,
+    /// Workers are stopped for longer than their lease, and go on.
+    Zombies,
+    /// Answers to claims are lost. Nobody is killed.
+    Losses,
+}
+
+impl Mix {
+    /// Gives the longest pause between two faults: of six workers, two or so are stopped at a time.
+    pub(crate) fn pace(self) -> Duration {
+        match self {
+            Self::Storm | Self::Losses => Duration::from_millis(400),
+            Self::Zombies => Duration::from_millis(2500),
+        }
+    }
+
+    /// Gives the jobs that go with it.
+    pub(crate) fn menu(self) -> Menu {
+        match self {
+            Self::Storm => Menu::All,
+            Self::Zombies => Menu::Long,
+            Self::Losses => Menu::Harmless,
+        }
+    }
+}
+
+impl Trouble {
+    /// Decides on the next one.
+    pub(crate) fn next(rng: &mut Rng, mix: Mix) -> Self {
+        match mix {
+            Mix::Storm => Self::any(rng),
+            Mix::Zombies => Self::StopWorker(LEASE + LEASE.mul_f64(0.3 + rng.f64())),
+            Mix::Losses => Self::LoseReply(CLAIM, Fault::LoseReply),
+        }
+    }
+
+    fn any(rng: &mut Rng) -> Self {
+        let ms = |rng: &mut Rng, most| Duration::from_millis(rng.u64(50..most));
+        let lease = u64::try_from(LEASE.as_millis()).unwrap();
+        match rng.u8(..100) {
+            0..44 => Self::KillWorker,
+            44..47 => Self::KillProducer,
+            47..57 => Self::Stop(ms(rng, 2 * lease)),
+            57..66 => Self::Terminate { twice: rng.bool() },
+            66..76 => Self::Weather(weather(rng), ms(rng, 2 * lease)),
+            76..79 => Self::End(End::Reset),
+            79..81 => Self::End(End::HalfOpen),
+            81..91 => {
+                let statement = [CLAIM, FINISH, BEAT, COMPLETE][rng.usize(..4)];
+                let faults = [Fault::LoseReply, Fault::Terminate, Fault::Swallow];
+                Self::LoseReply(statement, faults[rng.usize(..3)])
+            }
+            91..94 => Self::LoseCommit,
+            94..97 => Self::CutAfter(rng.usize(1..20_000)),
+            _ => Self::TerminateSessions(rng.i64(1..=4)),
+        }
+    }
+
+    /// Does it. What lasts goes on by itself, and ends by itself.
+    pub(crate) async fn strike(self, fleet: &mut Fleet, cluster: &Cluster) {
+        match self {
+            Self::KillWorker => fleet.any_worker().kill(),
+            Self::KillProducer => fleet.any_producer().kill(),
+            Self::Stop(time) => signals(
+                fleet.any_berth().process(),
+                [Signal::STOP, Signal::CONT],
+                time,
+            ),
+            Self::StopWorker(time) => signals(
+                fleet.any_worker().process(),
+                [Signal::STOP, Signal::CONT],
+                time,
+            ),
+            Self::Terminate { twice } => {
+                let second = if twice { Signal::TERM } else { Signal::CONT };
+                let time = Duration::from_millis(200);
+                signals(fleet.any_worker().process(), [Signal::TERM, second], time);
+            }
+            Self::Weather(weather, time) => change_weather(&fleet.any_berth().proxy, weather, time),
+            Self::End(end) => fleet.any_berth().proxy.end_connections(end),
+            Self::LoseReply(statement, fault) => fleet.any_worker().proxy.arm(statement, fault),
+            Self::LoseCommit => fleet.any_producer().proxy.arm(COMMIT, Fault::LoseDone),
+            Self::CutAfter(bytes) => fleet.any_worker().proxy.cut_after(bytes),
+            Self::TerminateSessions(one_in) => terminate_sessions(cluster, one_in).await,
+        }
+    }
+
+    pub(crate) fn is_kill(self) -> bool {
+        matches!(self, Self::KillWorker | Self::KillProducer)
+    }
+}
+
+/// Decides how PostgreSQL goes down.
+pub(crate) fn shutdown(rng: &mut Rng) -> Shutdown {
+    [Shutdown::Fast, Shutdown::Immediate, Shutdown::Crash][rng.usize(..3)]
+}
+
+fn weather(rng: &mut Rng) -> Weather {
+    match rng.u8(..4) {
+        0 => Weather::Slow(Duration::from_millis(rng.u64(5..150))),
+        1 => Weather::Throttled(rng.u32(2_000..50_000)),
+        2 => Weather::DeafServer,
+        _ => Weather::DeafClient,
+    }
+}
+
+fn signals(process: Option<rustix::process::Pid>, signals: [Signal; 2], between: Duration) {
+    let Some(process) = process else { return };
+    send(process, signals[0]);
+    tokio::spawn(async move {
+        tokio::time::sleep(between).await;
+        send(process, signals[1]);
+    });
+}
+
+fn change_weather(proxy: &Proxy, weather: Weather, time: Duration) {
+    let change = proxy.weather();
+    change.send_replace(weather);
+    tokio::spawn(async move {
+        tokio::time::sleep(time).await;
+        change.send_replace(Weather::Clear);
+    });
+}
+
+async fn terminate_sessions(cluster: &Cluster, one_in: i64) {
+    let Some(client) = cluster.connect().await else {
+        return;
+    };
+    let terminate = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+        WHERE datname IN ('soak', 'probe') AND pid <> pg_backend_pid() AND random() * $1::bigint < 1";
+    // The server may be going down: then its sessions end anyway.
+    let _down = client.query(terminate, &[&one_in]).await;
+}

@@ -1,0 +1,230 @@
+//! One run: processes, faults and operators for a time, then calm, then the verdict.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use pgqueue_suite::proxy::Weather;
+use tokio::task::JoinSet;
+
+use crate::bugs::Bug;
+use crate::checker::{self, Moment, Rule, Violation};
+use crate::cluster::Cluster;
+use crate::faults::{self, Mix, Trouble};
+use crate::fleet::Fleet;
+use crate::history::History;
+use crate::operators;
+use crate::report::Report;
+use crate::watch::{self, Sightings};
+
+/// What a run is started with.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) seed: u64,
+    /// How long faults come, at least.
+    pub(crate) length: Duration,
+    /// The run goes on until so many jobs were enqueued, on however slow a machine.
+    pub(crate) jobs: i64,
+    /// And until so many processes were killed.
+    pub(crate) kills: usize,
+    /// The longest pause between two faults.
+    pub(crate) pace: Duration,
+    /// How often PostgreSQL goes down, by turns restarted and failed over.
+    pub(crate) outages_every: Duration,
+    pub(crate) bug: Option<Bug>,
+}
+
+/// How long all jobs may take to end once all is calm.
+const DRAIN_LIMIT: Duration = Duration::from_secs(90);
+/// With a bug in it, a run that does not drain need not be given so much.
+const SHORT_DRAIN_LIMIT: Duration = Duration::from_secs(15);
+/// How often a run with a bug in it is judged.
+const JUDGE_EVERY: Duration = Duration::from_secs(3);
+
+/// How many jobs were enqueued.
+const JOBS: &str = "SELECT count(*) FROM changes WHERE before_state IS NULL";
+
+/// A run that goes on.
+struct Run {
+    settings: Settings,
+    mix: Mix,
+    cluster: Cluster,
+    fleet: Fleet,
+    sightings: Arc<Sightings>,
+    folder: Folder,
+    rng: Rng,
+    report: Report,
+    started: Instant,
+}
+
+/// Where the processes write; gone with the run.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Left behind if it cannot be removed: a temporary folder.
+        let _left = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Runs to the end, or to the first violation when there is a bug to be found.
+pub(crate) async fn run(settings: Settings) -> Report {
+    let mut run = Run::start(settings).await;
+    let mut others = JoinSet::new();
+    let (cluster, sightings) = (&run.cluster, &run.sightings);
+    others.spawn(operators::act(cluster.clone(), run.rng.u64(..)));
+    for probes in [false, true] {
+        let (cluster, sightings) = (cluster.clone(), Arc::clone(sightings));
+        others.spawn(async move {
+            match probes {
+                true => watch::probe(cluster, &sightings).await,
+                false => watch::watch(cluster, &sightings).await,
+            }
+        });
+    }
+    let mut violations = run.make_trouble().await;
+    others.abort_all();
+    if violations.is_empty() {
+        violations = run.calm_down().await;
+    }
+    run.report.violations = violations;
+    run.report.took = run.started.elapsed();
+    run.report
+}
+
+impl Run {
+    async fn start(settings: Settings) -> Self {
+        let cluster = tokio::task::block_in_place(Cluster::start);
+        let mut rng = Rng::with_seed(settings.seed);
+        let mix = settings.bug.as_ref().map_or(Mix::Storm, |bug| bug.mix);
+        let rewrites = settings.bug.as_ref().map(Bug::rewrites).unwrap_or_default();
+        match &settings.bug {
+            None => cluster.add_standby().await,
+            Some(bug) if !bug.sql.is_empty() => {
+                tokio::task::block_in_place(|| cluster.execute(bug.sql));
+            }
+            Some(_) => {}
+        }
+        let name = format!(
+            "pgqueue-chaos-{}-{:x}",
+            std::process::id(),
+            Rng::new().u64(..)
+        );
+        let folder = Folder(std::env::temp_dir().join(name));
+        std::fs::create_dir_all(&folder.0).unwrap();
+        let fleet = Fleet::new(&cluster, mix.menu(), &folder.0, rng.u64(..), &rewrites).await;
+        Self {
+            report: Report::new(settings.seed, rewrites),
+            settings,
+            mix,
+            cluster,
+            fleet,
+            sightings: Arc::default(),
+            folder,
+            rng,
+            started: Instant::now(),
+        }
+    }
+
+    /// Has faults come until the run is long enough, or something is wrong.
+    async fn make_trouble(&mut self) -> Vec<Violation> {
+        let (mut outage, mut judged) = (Instant::now(), Instant::now());
+        self.fleet.fill();
+        while !self.is_long_enough().await {
+            let pace = u64::try_from(self.settings.pace.as_millis()).unwrap();
+            tokio::time::sleep(Duration::from_millis(self.rng.u64(0..=pace))).await;
+            let trouble = Trouble::next(&mut self.rng, self.mix);
+            trouble.strike(&mut self.fleet, &self.cluster).await;
+            self.report.count(trouble);
+            if outage.elapsed() > self.settings.outages_every {
+                self.go_down().await;
+                outage = Instant::now();
+            }
+            self.fleet.fill();
+            if self.settings.bug.is_some() && judged.elapsed() > JUDGE_EVERY {
+                let violations = self.judge(Moment::Underway).await;
+                if !violations.is_empty() {
+                    return violations;
+                }
+                judged = Instant::now();
+            }
+        }
+        Vec::new()
+    }
+
+    async fn is_long_enough(&self) -> bool {
+        let settings = &self.settings;
+        self.started.elapsed() >= settings.length
+            && self.report.kills >= settings.kills
+            && (settings.jobs == 0 || self.number(JOBS).await >= Some(settings.jobs))
+    }
+
+    /// Takes PostgreSQL down and up again: another server by turns, where there is a standby.
+    async fn go_down(&mut self) {
+        let fails_over = self.report.restarts > self.report.promotions;
+        if fails_over && self.cluster.fail_over().await {
+            self.report.promotions += 1;
+            let url = self.cluster.url();
+            self.fleet
+                .berths
+                .iter()
+                .for_each(|berth| berth.proxy.lead_to(&url));
+            // Beside the run: it copies all that there is.
+            let cluster = self.cluster.clone();
+            tokio::spawn(async move { cluster.add_standby().await });
+        } else {
+            let shutdown = faults::shutdown(&mut self.rng);
+            self.cluster.restart(shutdown).await;
+            self.report.restarts += 1;
+        }
+    }
+
+    /// Ends all faults, waits until no job waits or runs, and judges.
+    async fn calm_down(&mut self) -> Vec<Violation> {
+        tokio::task::block_in_place(|| self.fleet.end_producers());
+        for berth in &self.fleet.berths {
+            berth.proxy.weather().send_replace(Weather::Clear);
+            berth.proxy.disarm();
+        }
+        operators::resume_all(&self.cluster).await;
+        let has_bug = self.settings.bug.is_some();
+        let limit = if has_bug {
+            SHORT_DRAIN_LIMIT
+        } else {
+            DRAIN_LIMIT
+        };
+        let (calm, mut left) = (Instant::now(), None);
+        while left != Some(0) && calm.elapsed() < limit {
+            self.fleet.fill();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let open = "SELECT count(*) FROM pgqueue_jobs WHERE state IN ('pending', 'running')";
+            left = self.number(open).await;
+        }
+        self.report.drained_in = calm.elapsed();
+        let mut violations = self.judge(Moment::Drained).await;
+        if left != Some(0) {
+            let what = format!("{left:?} jobs are left after {limit:?}");
+            violations.push(Violation {
+                rule: Rule::Drains,
+                what,
+            });
+        }
+        violations
+    }
+
+    async fn judge(&mut self, moment: Moment) -> Vec<Violation> {
+        let mut violations = self.sightings.take();
+        if let Some(mut client) = self.cluster.connect().await {
+            let history = History::read(&self.folder.0, &mut client).await;
+            violations.extend(checker::check(&history, moment));
+            self.report.take(&history);
+        }
+        violations
+    }
+
+    async fn number(&self, query: &str) -> Option<i64> {
+        let client = self.cluster.connect().await?;
+        Some(client.query_one(query, &[]).await.ok()?.get(0))
+    }
+}
