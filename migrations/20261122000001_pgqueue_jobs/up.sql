@@ -239,6 +239,9 @@ BEGIN
             RETURN NULL;
         END
         $body$;
+        -- As a trigger of somebody else's table it would convert values by that one's code, with the rights of our owner. Our own
+        -- triggers need no right to fire it.
+        REVOKE ALL ON FUNCTION %1$I.pgqueue_jobs_wake() FROM PUBLIC;
 
         CREATE TRIGGER pgqueue_jobs_wake_on_insert AFTER INSERT ON %1$I.pgqueue_jobs
         FOR EACH ROW

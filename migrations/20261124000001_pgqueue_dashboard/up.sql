@@ -93,6 +93,8 @@ BEGIN
             RETURN NULL;
         END
         $body$;
+        -- For the reason given at pgqueue_jobs_wake.
+        REVOKE ALL ON FUNCTION %1$I.pgqueue_jobs_died() FROM PUBLIC;
 
         CREATE TRIGGER pgqueue_jobs_died_on_insert AFTER INSERT ON %1$I.pgqueue_jobs
         FOR EACH ROW
