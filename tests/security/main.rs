@@ -14,6 +14,7 @@ mod owner;
 mod producer;
 mod site;
 mod statements;
+mod supply;
 mod worker;
 
 use diesel::connection::SimpleConnection;
