@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use chrono::DateTime;
 
-use super::filter::Filter;
+use super::filter::{Filter, is_storable};
 use super::find::Summary;
 use super::search::order_of;
 use super::walk::{Order, Place};
@@ -91,7 +91,7 @@ fn parse(text: &str) -> Option<Cursor> {
     };
     let order = order(head.next()?)?;
     let id = parts.next()?.parse().ok()?;
-    let at = DateTime::from_timestamp_micros(parts.next()?.parse().ok()?)?;
+    let at = DateTime::from_timestamp_micros(parts.next()?.parse().ok()?).filter(is_storable)?;
     let priority = parts.next()?.parse().ok()?;
     let queue = unhex(parts.next()?)?;
     let ended = head.next().is_none() && parts.next().is_none();

@@ -269,7 +269,16 @@ impl Filter {
                 ),
             ));
         }
-        Ok(())
+        let times = [
+            self.created_after,
+            self.created_before,
+            self.finished_after,
+            self.finished_before,
+        ];
+        match times.iter().flatten().find(|time| !is_storable(time)) {
+            Some(time) => Err(unstorable(time)),
+            None => Ok(()),
+        }
     }
 
     /// Tells whether any state is left for an action that is for `states`.
@@ -285,6 +294,19 @@ impl Filter {
         }
         serde_json::to_value(named).unwrap_or_default()
     }
+}
+
+/// The first second that PostgreSQL knows, of the year 4714 BC; its last one is later than the last of `chrono`.
+const FIRST_SECOND: i64 = -210_866_803_200;
+
+/// Tells whether PostgreSQL knows a time.
+pub(super) fn is_storable(time: &DateTime<Utc>) -> bool {
+    time.timestamp() >= FIRST_SECOND
+}
+
+pub(super) fn unstorable(time: &DateTime<Utc>) -> Error {
+    let message = format!("the time {time} is before the first that PostgreSQL knows, 4714 BC");
+    Error::new(ErrorKind::Invalid, message)
 }
 
 /// Writes a condition with its value, if it is set.
@@ -324,6 +346,20 @@ mod tests {
         assert!(serde_json::from_str::<Filter>(r#"{"moon": "full"}"#).is_err());
         assert!(filter.check().is_ok());
         assert!(Filter::new().kind("a\0b").check().is_err());
+        let times = Filter::new().created_after(DateTime::UNIX_EPOCH);
+        assert!(
+            times
+                .clone()
+                .created_before(DateTime::<Utc>::MAX_UTC)
+                .check()
+                .is_ok()
+        );
+        assert!(
+            times
+                .created_before(DateTime::<Utc>::MIN_UTC)
+                .check()
+                .is_err()
+        );
         assert!(Filter::new().payload(["a"; 17], "1").check().is_err());
     }
 }

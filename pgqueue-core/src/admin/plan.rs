@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::Action;
+use super::filter::{is_storable, unstorable};
 use super::operation::Progress;
 use super::step::{BATCH, Peek, Seen, Step};
 use super::verb::Verb;
@@ -172,6 +173,9 @@ impl Action {
             Some(preview) => preview,
             None => self.preview_async(conn).await?,
         };
+        if !is_storable(&preview.cutoff) {
+            return Err(unstorable(&preview.cutoff));
+        }
         let actor = self.who.actor.clone();
         let values = (
             dsl::cutoff.eq(preview.cutoff),
