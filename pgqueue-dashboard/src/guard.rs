@@ -151,6 +151,10 @@ async fn admit(
             "shorten the filter",
         ));
     }
+    if request.query_string().contains("%00") {
+        let detail = "the address has a NUL character, which nothing in PostgreSQL has";
+        return Err(Problem::invalid(detail, "remove %00 from it"));
+    }
     let path = mount(request).1;
     if inner.open_health_checks && matches!(path, "/healthz" | "/readyz") {
         return Ok(Access::new("health check", Permissions::empty()));

@@ -15,6 +15,7 @@ use super::panels::{self, Charts, QueueRow};
 use crate::frame::{Frame, Section};
 use crate::link;
 use crate::live::Snapshot;
+use crate::pages::job_actions::given;
 use crate::problem::Problem;
 use crate::span::Span;
 use crate::visit::Visit;
@@ -163,8 +164,8 @@ async fn act(visit: Visit, form: Form, pauses: bool) -> Result<HttpResponse, Pro
     if !visit.access.actor().is_empty() {
         action = action.by(visit.access.actor());
     }
-    if !form.reason.trim().is_empty() {
-        action = action.because(form.reason.trim());
+    if let Some(reason) = given(Some(&form.reason)) {
+        action = action.because(reason);
     }
     let changed = visit
         .database()
