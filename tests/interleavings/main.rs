@@ -13,6 +13,7 @@
 )]
 
 mod acts;
+mod broken;
 mod cancels;
 mod claims;
 mod ends;
