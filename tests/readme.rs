@@ -44,3 +44,55 @@ fn the_quickstart_is_forty_lines_and_imports_one_line_of_ours() {
     assert!(lines <= 40, "{lines} lines");
     assert_eq!(ours, 1);
 }
+
+#[test]
+fn every_test_that_a_guarantee_names_is_there() {
+    let guarantees = include_str!("../docs/guarantees.md");
+    let code = source_of(std::path::Path::new(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests"
+    )));
+
+    let named = guarantees.split('`').skip(1).step_by(2);
+    let tests: Vec<_> = named
+        .filter(|name| name.len() > 20 && is_identifier(name))
+        .collect();
+    let missing = tests
+        .iter()
+        .filter(|name| !code.contains(&format!("fn {name}(")));
+    // The soak's tests are made by a macro.
+    let missing: Vec<_> = missing
+        .filter(|name| !code.contains(&format!("    {name} breaks ")))
+        .collect();
+
+    assert!(tests.len() > 40, "{} tests are named", tests.len());
+    assert!(missing.is_empty(), "no such tests: {missing:?}");
+    let unproven: Vec<_> = guarantees
+        .split("\n## ")
+        .filter(|part| is_guarantee(part) && !part.contains("- **Tests:**"))
+        .collect();
+    assert!(unproven.is_empty(), "{unproven:?}");
+}
+
+fn is_guarantee(part: &str) -> bool {
+    part.starts_with(|first: char| first.is_ascii_digit())
+}
+
+fn is_identifier(text: &str) -> bool {
+    text.chars()
+        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
+/// Reads all code below a folder.
+fn source_of(folder: &std::path::Path) -> String {
+    let entries = std::fs::read_dir(folder).expect("the folder is there");
+    let paths = entries.map(|entry| entry.expect("it can be read").path());
+    let read = paths.map(|path| match path.extension() {
+        _ if path.is_dir() => source_of(&path),
+        Some(extension) if extension == "rs" => {
+            std::fs::read_to_string(path).expect("code is text")
+        }
+        _ => String::new(),
+    });
+    read.collect()
+}
