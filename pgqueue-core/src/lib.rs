@@ -61,6 +61,7 @@ mod maintenance;
 mod migrate;
 mod model;
 mod outcome;
+mod pooler;
 mod run_error;
 pub mod schema;
 mod server;

@@ -61,6 +61,10 @@ impl Server {
     pub(crate) fn unusable(&self, cause: &PoolError) -> Error {
         let Self { name, origin } = self;
         let message = match refusal(cause) {
+            // So does diesel-async call its statements. A session that was given to somebody else in between does not know them.
+            Some(refusal) if refusal.contains("prepared statement \"s") => {
+                return self.shares_sessions().caused(refusal);
+            }
             Some(refusal) => format!(
                 "{name} refuses the connection: {refusal}; correct {origin}, or what this names on the server"
             ),
@@ -70,6 +74,16 @@ impl Server {
             ),
         };
         Error::new(ErrorKind::Connection, message)
+    }
+
+    /// Tells that sessions do not stay with their connection, and what to look at.
+    pub(crate) fn shares_sessions(&self) -> Error {
+        let Self { name, origin } = self;
+        Error::configuration(format!(
+            "{name} does not leave a session to its connection, as a pooler does with pool_mode = transaction: a worker needs \
+             sessions of its own, for their settings and for LISTEN; correct {origin}, so that it leads to PostgreSQL itself or \
+             to a pooler with pool_mode = session"
+        ))
     }
 }
 

@@ -143,6 +143,16 @@ impl Connections {
         };
         made.map_err(|cause| self.server.unusable(&cause))
     }
+
+    /// As [`dedicated`](Self::dedicated), in bounded time.
+    pub(crate) async fn bare(&self) -> Result<AsyncPgConnection, Error> {
+        let made = tokio::time::timeout(CONNECT_LIMIT, self.dedicated()).await;
+        made.map_err(|_| timed_out(self.server.name(), "accept a connection", CONNECT_LIMIT))?
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
+    }
 }
 
 /// Tells that the pool itself had no connection to give.

@@ -42,6 +42,7 @@ pub use shutdown::WorkerHandle;
 use crate::error::{Error, ErrorKind};
 use crate::maintenance::{self, Duties, Taken};
 use crate::migrate;
+use crate::pooler;
 use crate::source::{Connections, Link, Purpose, Source};
 use crate::sql::{Ledger, Unregister};
 use config::{Config, Lane};
@@ -101,7 +102,8 @@ impl Worker {
     ///
     /// # Errors
     /// Only at the start: [`ErrorKind::Connection`] when the database cannot be reached,
-    /// [`ErrorKind::Migration`] when a migration is missing. Later failures of the database
+    /// [`ErrorKind::Configuration`] when a pooler in front of it gives sessions away (PgBouncer with
+    /// `pool_mode = transaction`), [`ErrorKind::Migration`] when a migration is missing. Later failures of the database
     /// are logged and outlived.
     ///
     /// # Cancellation safety
@@ -172,6 +174,7 @@ impl Worker {
     }
 
     async fn work(self, until_empty: bool) -> Result<(), Error> {
+        pooler::refuse_shared_sessions(&self.connections).await?;
         let mut link = Link::new(self.connections.clone(), Purpose::Other);
         migrate::check(&link.load(Ledger {}).await?)?;
         let (engine, finished) = self.start(&mut link, until_empty).await?;
