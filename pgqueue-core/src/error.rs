@@ -207,7 +207,7 @@ pub(crate) fn explain(error: DieselError) -> DieselError {
     }
     let missing = match &error {
         DieselError::DatabaseError(DatabaseErrorKind::Unknown, info) => {
-            info.statement_position().is_some() && info.message().contains("pgqueue_")
+            info.statement_position().is_some() && names_ours(info.message())
         }
         _ => false,
     };
@@ -224,6 +224,14 @@ pub(crate) fn explain(error: DieselError) -> DieselError {
     )
     .caused(error)
     .into()
+}
+
+/// Tells whether a message is about a table or function of ours, or a column that a later migration added to the jobs: of
+/// such a one PostgreSQL says only what our statements call it.
+fn names_ours(message: &str) -> bool {
+    ["pgqueue_", "j.cause"]
+        .iter()
+        .any(|name| message.contains(name))
 }
 
 /// Gives an error's message with those of its causes.
