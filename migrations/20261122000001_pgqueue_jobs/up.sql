@@ -6,6 +6,10 @@ DECLARE
     schema_name CONSTANT text := current_schema();
     jobs_schema text;
 BEGIN
+    IF current_setting('server_version_num')::integer < 140000 THEN
+        RAISE EXCEPTION 'pgqueue cannot migrate: this is PostgreSQL %, and 14 is the oldest that it runs on', current_setting('server_version')
+            USING HINT = 'Upgrade the server to PostgreSQL 14 or newer.';
+    END IF;
     IF schema_name IS NULL THEN
         RAISE EXCEPTION 'pgqueue cannot migrate: no schema of the search_path exists'
             USING HINT = 'Create the schema, or set search_path to one that exists.';

@@ -10,6 +10,7 @@ mod back_and_forth;
 mod lock;
 mod runtimes;
 mod schemas;
+mod server;
 
 use std::time::Duration;
 
