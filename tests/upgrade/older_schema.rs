@@ -1,6 +1,9 @@
 //! This version on a schema of which only the first migration was applied: it says so, and what to do.
 
+use std::time::Duration;
+
 use pgqueue_core::{Error, ErrorKind, JobState, Worker, enqueue_all, migrate};
+use pgqueue_dashboard::DashboardBuilder;
 use pgqueue_suite::TestDatabase;
 use pgqueue_suite::site::Site;
 
@@ -35,7 +38,10 @@ async fn a_worker_refuses_to_start_and_takes_no_job() {
     let db = old();
     let id = job().enqueue(&mut db.sync()).unwrap().id;
 
-    let running = worker(&db).run(std::future::pending::<()>()).await;
+    let running = worker(&db).run(std::future::pending::<()>());
+    let running = tokio::time::timeout(Duration::from_secs(60), running)
+        .await
+        .expect("it ends by itself");
     let emptying = worker(&db).run_until_empty().await;
 
     for outcome in [running, emptying] {
@@ -76,7 +82,7 @@ fn what_an_operator_asks_of_a_missing_column_is_explained() {
 
 #[actix_web::test]
 async fn the_dashboard_says_that_the_tables_are_old_and_what_to_run() {
-    let site = Site::of(old(), |builder| builder.insecure_open_to_everybody()).await;
+    let site = Site::of(old(), DashboardBuilder::insecure_open_to_everybody).await;
 
     for path in ["/dead", "/api/v1/causes"] {
         let answer = site.get(path).await;
