@@ -1,0 +1,16 @@
+//! The protocol as a model: what workers, the database and operators may do next, in small steps.
+//!
+//! [`protocol`] says what each statement of `pgqueue-core/src/sql` does to a row, and what a process believes meanwhile.
+//! [`explore`] lets stateright try every order of the steps on a few jobs and workers, and breaks each rule in turn.
+//! [`oracle`] runs random steps against PostgreSQL with the very texts of those files, and compares every row after each:
+//! so that what is explored is what runs.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a helper that unwraps fails with the line to look at, as a test does"
+)]
+
+mod explore;
+mod oracle;
+mod protocol;
