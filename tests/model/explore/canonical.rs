@@ -23,10 +23,27 @@ pub(super) fn of(mut world: World) -> World {
 /// By all they are but their ids. A lock names its process by position.
 fn order_processes(world: &mut World) {
     let key = |process: &Process| {
-        let runs: Vec<_> = process.runs.iter().map(|run| (run.job, run.token, run.stage)).collect();
+        let runs: Vec<_> = process
+            .runs
+            .iter()
+            .map(|run| (run.job, run.token, run.stage))
+            .collect();
         let claim = process.claim.as_ref();
-        let claim = claim.map(|it| (it.batch, it.is_registered, it.is_given_up, it.taken.is_some()));
-        (process.mode, runs, claim, process.reconcile.is_some(), process.pinned.is_some())
+        let claim = claim.map(|it| {
+            (
+                it.batch,
+                it.is_registered,
+                it.is_given_up,
+                it.taken.is_some(),
+            )
+        });
+        (
+            process.mode,
+            runs,
+            claim,
+            process.reconcile.is_some(),
+            process.pinned.is_some(),
+        )
     };
     let mut order: Vec<usize> = (0..world.processes.len()).collect();
     order.sort_by_cached_key(|&p| (key(&world.processes[p]), owned(world, p)));
@@ -60,12 +77,27 @@ fn rename_workers(world: &mut World) {
         process.runs.iter().for_each(|run| names.meet(run.worker));
         if let Some(claim) = &process.claim {
             names.meet(claim.worker);
-            claim.taken.iter().flatten().for_each(|run| names.meet(run.worker));
+            claim
+                .taken
+                .iter()
+                .flatten()
+                .for_each(|run| names.meet(run.worker));
         }
-        process.reconcile.iter().for_each(|it| names.meet(it.worker));
+        process
+            .reconcile
+            .iter()
+            .for_each(|it| names.meet(it.worker));
     }
-    world.jobs.iter().filter_map(|job| job.claimed_by).for_each(|id| names.meet(id));
-    let mut others: Vec<_> = world.rows.iter().map(|row| (row.has_expired, row.id)).collect();
+    world
+        .jobs
+        .iter()
+        .filter_map(|job| job.claimed_by)
+        .for_each(|id| names.meet(id));
+    let mut others: Vec<_> = world
+        .rows
+        .iter()
+        .map(|row| (row.has_expired, row.id))
+        .collect();
     others.sort_unstable();
     others.iter().for_each(|(_, id)| names.meet(*id));
 
@@ -89,7 +121,10 @@ fn rename_workers(world: &mut World) {
             names.translate(&mut pinned.seen);
         }
         // To take nobody's jobs changes nothing.
-        process.pinned = process.pinned.take().filter(|it| !it.owners.is_empty() || !it.jobs.is_empty());
+        process.pinned = process
+            .pinned
+            .take()
+            .filter(|it| !it.owners.is_empty() || !it.jobs.is_empty());
     }
     for job in &mut world.jobs {
         job.claimed_by = job.claimed_by.map(|id| names.of(id));
@@ -124,12 +159,15 @@ impl Names {
     }
 }
 
-/// The tokens of a job that are remembered, from zero.
+/// The tokens of a job that are remembered, from one; zero was never claimed.
 fn rename_tokens(world: &mut World, job: usize) {
     let is_of_job = |run: &u8| usize::from(*run) == job;
     let mut tokens = vec![world.jobs[job].token];
     for process in &world.processes {
-        let taken = process.claim.iter().filter_map(|claim| claim.taken.as_ref());
+        let taken = process
+            .claim
+            .iter()
+            .filter_map(|claim| claim.taken.as_ref());
         let runs = process.runs.iter().chain(taken.flatten());
         tokens.extend(runs.filter(|run| is_of_job(&run.job)).map(|run| run.token));
     }
@@ -137,11 +175,14 @@ fn rename_tokens(world: &mut World, job: usize) {
     tokens.dedup();
     let renamed = |token: u8| {
         let place = tokens.iter().position(|it| *it == token);
-        position(place.expect("invariant: every token was met"))
+        position(place.expect("invariant: every token was met")) + u8::from(tokens[0] > 0)
     };
     world.jobs[job].token = renamed(world.jobs[job].token);
     for process in &mut world.processes {
-        let taken = process.claim.iter_mut().filter_map(|claim| claim.taken.as_mut());
+        let taken = process
+            .claim
+            .iter_mut()
+            .filter_map(|claim| claim.taken.as_mut());
         for run in process.runs.iter_mut().chain(taken.flatten()) {
             if is_of_job(&run.job) {
                 run.token = renamed(run.token);
@@ -181,16 +222,28 @@ fn rename_batches_of(world: &mut World, p: usize) {
     .flatten()
     .collect();
     let jobs = || 0..world.jobs.len();
-    let mine = |job: usize| world.jobs[job].claimed_by.is_some_and(|id| ids.contains(&id));
+    let mine = |job: usize| {
+        world.jobs[job]
+            .claimed_by
+            .is_some_and(|id| ids.contains(&id))
+    };
     let mut met: Vec<u8> = vec![process.batch, process.ended_batch];
     met.extend(process.claim.as_ref().map(|it| it.batch));
     met.extend(process.reconcile.as_ref().map(|it| it.ended_batch));
-    met.extend(jobs().filter(|&job| mine(job)).filter_map(|job| world.jobs[job].claim_batch));
+    met.extend(
+        jobs()
+            .filter(|&job| mine(job))
+            .filter_map(|job| world.jobs[job].claim_batch),
+    );
     met.sort_unstable();
     met.dedup();
     let renamed = |batch: u8| {
         let place = met.iter().position(|it| *it == batch);
-        if batch == u8::MAX { batch } else { position(place.expect("invariant: every batch was met")) }
+        if batch == u8::MAX {
+            batch
+        } else {
+            position(place.expect("invariant: every batch was met"))
+        }
     };
     let of_jobs: Vec<(usize, Option<u8>)> = jobs()
         .filter(|&job| mine(job))

@@ -13,7 +13,8 @@ use stateright::{Model, Property};
 use super::protocol::World;
 use super::protocol::audit::Wrong;
 use super::protocol::event::{Event, Pick, position};
-use super::protocol::job::Ending;
+use super::protocol::job::{Ending, Job};
+use super::protocol::process::{Mode, Stage};
 use super::protocol::rules::Rules;
 
 /// Where an exploration begins, and by which rules it goes.
@@ -29,7 +30,8 @@ const ENDED_TWICE: &str = "I3: at most one end of a run is accepted";
 const EFFECT_REPEATED: &str = "I4: an effect of complete_in happens once, and ends its job";
 const TOKEN_JUMPED: &str = "I5: the token goes up by one at each claim, and never else";
 const STALE_END: &str = "I6: an accepted end carries the current token";
-const DIED_EARLY: &str = "I7: a job is dead when attempts or losses are used up, or by its handler's word";
+const DIED_EARLY: &str =
+    "I7: a job is dead when attempts or losses are used up, or by its handler's word";
 const KEY_SHARED: &str = "I8: a unique key has one pending or running job";
 const MISCOUNTED: &str = "I9: the attempt is the number of claims less releases";
 const ABANDONED: &str = "I10: somebody can move every running job";
@@ -58,17 +60,25 @@ impl Model for Protocol {
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
-            Property::always(ENDED_TWICE, |_, world: &World| !world.wrongs.has(Wrong::EndedTwice)),
+            Property::always(ENDED_TWICE, |_, world: &World| {
+                !world.wrongs.has(Wrong::EndedTwice)
+            }),
             Property::always(EFFECT_REPEATED, |_, world: &World| {
                 !world.wrongs.has(Wrong::EffectRepeated)
             }),
             Property::always(TOKEN_JUMPED, |_, world: &World| {
                 !world.wrongs.has(Wrong::TokenJumped)
             }),
-            Property::always(STALE_END, |_, world: &World| !world.wrongs.has(Wrong::StaleEnd)),
-            Property::always(DIED_EARLY, |_, world: &World| !world.wrongs.has(Wrong::DiedEarly)),
+            Property::always(STALE_END, |_, world: &World| {
+                !world.wrongs.has(Wrong::StaleEnd)
+            }),
+            Property::always(DIED_EARLY, |_, world: &World| {
+                !world.wrongs.has(Wrong::DiedEarly)
+            }),
             Property::always(KEY_SHARED, |_, world: &World| !shares_key(world)),
-            Property::always(MISCOUNTED, |_, world: &World| !world.wrongs.has(Wrong::Miscounted)),
+            Property::always(MISCOUNTED, |_, world: &World| {
+                !world.wrongs.has(Wrong::Miscounted)
+            }),
             Property::always(ABANDONED, |protocol: &Self, world: &World| {
                 !settle::is_abandoned(world, &protocol.rules)
             }),
@@ -108,27 +118,15 @@ impl Protocol {
         }
     }
 
+    /// Leaves out what [`World::allows`] would refuse at a glance: it is asked of the rest, for every world.
     fn add_events_of_process(&self, world: &World, p: usize, events: &mut Vec<Event>) {
-        let jobs = position(world.jobs.len());
-        events.push(Event::BeginClaim(p));
-        let some = (0..1 << jobs).map(Pick::Only);
-        for pick in some.chain((0..jobs).map(Pick::Suspect)) {
-            events.extend([Event::Claim(p, pick), Event::Take(p, pick)]);
+        let process = &world.processes[p];
+        self.add_claims(world, p, events);
+        if process.mode == Mode::Down {
+            return events.push(Event::Start(p));
         }
-        for r in 0..world.processes[p].runs.len() {
-            let own = self.endings.iter();
-            let told = [Ending::Cancelled, Ending::Released];
-            events.extend(own.chain(&told).map(|ending| Event::End(p, r, *ending)));
-            events.extend([
-                Event::OpenEffect(p, r),
-                Event::CommitEffect(p, r),
-                Event::CommitUnanswered(p, r),
-                Event::RollBack(p, r),
-                Event::Ack(p, r),
-                Event::SendAck(p, r),
-                Event::AckUnanswered(p, r),
-                Event::ReadBack(p, r),
-            ]);
+        for (r, run) in process.runs.iter().enumerate() {
+            self.add_events_of_run(p, r, run.stage, events);
         }
         events.extend([
             Event::Answer(p),
@@ -137,7 +135,6 @@ impl Protocol {
             Event::Pause(p),
             Event::Resume(p),
             Event::Crash(p),
-            Event::Start(p),
             Event::Stop(p),
             Event::Leave(p),
             Event::Expire(p),
@@ -147,5 +144,48 @@ impl Protocol {
             Event::EndReconcile(p),
             Event::Reconcile(p),
         ]);
+    }
+
+    fn add_claims(&self, world: &World, p: usize, events: &mut Vec<Event>) {
+        let process = &world.processes[p];
+        let jobs = position(world.jobs.len());
+        let picks = || {
+            (0..1 << jobs)
+                .map(Pick::Only)
+                .chain((0..jobs).map(Pick::Suspect))
+        };
+        if process
+            .claim
+            .as_ref()
+            .is_some_and(|claim| claim.taken.is_none())
+        {
+            events.extend(picks().map(|pick| Event::Take(p, pick)));
+        }
+        if process.is_up() && world.jobs.iter().any(Job::is_claimable) {
+            events.push(Event::BeginClaim(p));
+            events.extend(picks().map(|pick| Event::Claim(p, pick)));
+        }
+    }
+
+    fn add_events_of_run(&self, p: usize, r: usize, stage: Stage, events: &mut Vec<Event>) {
+        match stage {
+            Stage::Runs => {
+                let told = [Ending::Cancelled, Ending::Released];
+                let endings = self.endings.iter().chain(&told);
+                events.extend(endings.map(|ending| Event::End(p, r, *ending)));
+                events.push(Event::OpenEffect(p, r));
+            }
+            Stage::Effect => events.extend([
+                Event::CommitEffect(p, r),
+                Event::CommitUnanswered(p, r),
+                Event::RollBack(p, r),
+            ]),
+            Stage::Ended(_) => events.extend([
+                Event::Ack(p, r),
+                Event::SendAck(p, r),
+                Event::AckUnanswered(p, r),
+            ]),
+            Stage::Missed(_) => events.push(Event::ReadBack(p, r)),
+        }
     }
 }

@@ -5,7 +5,7 @@
 
 use super::super::protocol::event::{Event, Pick, position};
 use super::super::protocol::job::{Ending, State};
-use super::super::protocol::process::Mode;
+use super::super::protocol::process::{Mode, Process, Stage};
 use super::super::protocol::rules::Rules;
 use super::super::protocol::{Budget, World};
 
@@ -28,7 +28,11 @@ pub(super) fn settles(world: &World, rules: &Rules) -> bool {
 }
 
 fn round(world: &mut World, rules: &Rules) {
-    if !world.processes.iter().any(|process| process.mode == Mode::Up) {
+    if !world
+        .processes
+        .iter()
+        .any(|process| process.mode == Mode::Up)
+    {
         attempt(world, Event::Resume(0), rules);
         attempt(world, Event::Start(0), rules);
     }
@@ -56,21 +60,16 @@ fn attempt(world: &mut World, event: Event, rules: &Rules) {
 /// One of each thing that a process does.
 fn turn(world: &mut World, p: usize, rules: &Rules) {
     attempt(world, Event::Beat(p), rules);
-    finish_claim(world, p, rules);
+    if let Some(pick) = pick(
+        world,
+        |process| process.claim.as_ref().is_some_and(|it| it.is_registered),
+        p,
+    ) {
+        attempt(world, Event::Take(p, pick), rules);
+    }
+    attempt(world, Event::Answer(p), rules);
     for r in (0..world.processes[p].runs.len()).rev() {
-        for event in [
-            Event::End(p, r, Ending::Completed),
-            Event::CommitEffect(p, r),
-            Event::Ack(p, r),
-        ] {
-            attempt(world, event, rules);
-            if r >= world.processes[p].runs.len() {
-                break;
-            }
-        }
-        if r < world.processes[p].runs.len() {
-            attempt(world, Event::ReadBack(p, r), rules);
-        }
+        end_run(world, p, r, rules);
     }
     for event in [
         Event::Expire(p),
@@ -82,25 +81,63 @@ fn turn(world: &mut World, p: usize, rules: &Rules) {
     ] {
         attempt(world, event, rules);
     }
-    let jobs = position(world.jobs.len());
-    let suspects = (0..jobs).map(Pick::Suspect);
-    for pick in suspects.chain((0..jobs).map(|job| Pick::Only(1 << job))) {
+    if let Some(pick) = pick(world, Process::is_up, p) {
         attempt(world, Event::Claim(p, pick), rules);
+        attempt(world, Event::Answer(p), rules);
     }
-    attempt(world, Event::Answer(p), rules);
 }
 
-fn finish_claim(world: &mut World, p: usize, rules: &Rules) {
-    if world.processes[p].claim.is_none() {
-        return;
+/// As far as it goes.
+fn end_run(world: &mut World, p: usize, r: usize, rules: &Rules) {
+    while let Some(run) = world.processes[p].runs.get(r) {
+        let event = match run.stage {
+            Stage::Runs => Event::End(p, r, Ending::Completed),
+            Stage::Effect => Event::CommitEffect(p, r),
+            Stage::Ended(_) => Event::Ack(p, r),
+            Stage::Missed(_) => Event::ReadBack(p, r),
+        };
+        if !world.allows(event, rules) {
+            return;
+        }
+        let was = run.stage;
+        world.apply(event, rules);
+        if world.processes[p]
+            .runs
+            .get(r)
+            .is_none_or(|run| run.stage == was)
+        {
+            return;
+        }
     }
-    let jobs = position(world.jobs.len());
-    let suspects = (0..jobs).map(Pick::Suspect);
-    let picks = suspects.chain((0..jobs).map(|job| Pick::Only(1 << job)));
-    for pick in picks.chain([Pick::Only(0)]) {
-        attempt(world, Event::Take(p, pick), rules);
+}
+
+/// The job that a claim takes, one that has lost a process first; nothing if the claim may take none.
+fn pick(world: &World, may_take: impl Fn(&Process) -> bool, p: usize) -> Option<Pick> {
+    let process = &world.processes[p];
+    let is_open = process
+        .claim
+        .as_ref()
+        .is_none_or(|claim| claim.taken.is_none());
+    if !is_open {
+        return None;
     }
-    attempt(world, Event::Answer(p), rules);
+    if !may_take(process) {
+        return Some(Pick::Only(0));
+    }
+    let claimable = || {
+        world
+            .jobs
+            .iter()
+            .enumerate()
+            .filter(|(_, job)| job.is_claimable())
+    };
+    let suspect = claimable().find(|(_, job)| job.lost > 0);
+    let other = claimable().find(|(_, job)| job.lost == 0);
+    Some(match (suspect, other) {
+        (Some((job, _)), _) => Pick::Suspect(position(job)),
+        (None, Some((job, _))) => Pick::Only(1 << job),
+        (None, None) => Pick::Only(0),
+    })
 }
 
 /// Is there a running job that nobody has, will hear of, finds forgotten, or takes from the silent?
@@ -113,9 +150,13 @@ pub(super) fn is_abandoned(world: &World, rules: &Rules) -> bool {
                 let process = processes.find(|process| process.id == owner && process.is_awake());
                 process.is_some_and(|process| {
                     let runs = process.runs.iter();
-                    let claim = process.claim.as_ref().and_then(|claim| claim.taken.as_ref());
+                    let claim = process
+                        .claim
+                        .as_ref()
+                        .and_then(|claim| claim.taken.as_ref());
                     let mut known = runs.chain(claim.into_iter().flatten());
-                    let knows = known.any(|run| usize::from(run.job) == index && run.token == job.token);
+                    let knows =
+                        known.any(|run| usize::from(run.job) == index && run.token == job.token);
                     let is_found = rules.reconciles && process.mode == Mode::Up;
                     let leaves = process.mode == Mode::Stopping;
                     world.is_registered(owner) && !knows && !is_found && !leaves
@@ -123,4 +164,3 @@ pub(super) fn is_abandoned(world: &World, rules: &Rules) -> bool {
             })
     })
 }
-

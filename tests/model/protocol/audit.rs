@@ -166,7 +166,10 @@ fn is_robbed(before: &World, event: Event, index: usize, was: &Job, job: &Job) -
         Event::Rescue(_) => loses && was.claimed_by.is_some_and(|id| before.is_registered(id)),
         Event::Reconcile(p) | Event::EndReconcile(p) => {
             let process = &before.processes[p];
-            let on_its_way = process.claim.iter().filter_map(|claim| claim.taken.as_ref());
+            let on_its_way = process
+                .claim
+                .iter()
+                .filter_map(|claim| claim.taken.as_ref());
             let mut known = process.runs.iter().chain(on_its_way.flatten());
             loses && known.any(|run| usize::from(run.job) == index && run.token == was.token)
         }

@@ -3,7 +3,7 @@
 use super::job::{Ending, Job, State};
 use super::process::{Mode, Process, Run, Stage};
 use super::rules::Rules;
-use super::{Budget, World, WorkerId};
+use super::{Budget, WorkerId, World};
 
 /// Which jobs a claim takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -77,7 +77,9 @@ impl World {
     /// May this happen now?
     pub(crate) fn allows(&self, event: Event, rules: &Rules) -> bool {
         match event {
-            Event::BeginClaim(p) => self.budget.slow > 0 && self.may_claim(&self.processes[p], rules),
+            Event::BeginClaim(p) => {
+                self.budget.slow > 0 && self.may_claim(&self.processes[p], rules)
+            }
             Event::Claim(p, pick) => {
                 let process = &self.processes[p];
                 let is_registered = self.is_registered(process.id);

@@ -173,7 +173,10 @@ impl World {
             });
         }
         let process = &mut self.processes[p];
-        let is_given_up = process.claim.as_ref().is_some_and(|claim| claim.is_given_up);
+        let is_given_up = process
+            .claim
+            .as_ref()
+            .is_some_and(|claim| claim.is_given_up);
         if is_given_up {
             process.claim = None;
         } else if taken.is_empty() {
