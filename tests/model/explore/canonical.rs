@@ -5,12 +5,18 @@
 
 use super::super::protocol::World;
 use super::super::protocol::event::position;
-use super::super::protocol::process::Process;
+use super::super::protocol::job::Ending;
+use super::super::protocol::process::{Process, Stage};
+use super::super::protocol::rules::{Fence, Rules};
 
-pub(super) fn of(mut world: World) -> World {
+pub(super) fn of(mut world: World, rules: &Rules) -> World {
     for job in &mut world.jobs {
         job.errors.clear(); // no step reads them
     }
+    forget(
+        &mut world,
+        rules.fence == Fence::Token && rules.fence_of_effects == Fence::Token,
+    );
     order_processes(&mut world);
     rename_workers(&mut world);
     for job in 0..world.jobs.len() {
@@ -18,6 +24,33 @@ pub(super) fn of(mut world: World) -> World {
     }
     rename_batches(&mut world);
     world
+}
+
+/// Of a run that is not the current one any more nothing counts but that it is known; of the id that claimed a run, whether
+/// the process still has it.
+fn forget(world: &mut World, is_fenced: bool) {
+    let jobs = &world.jobs;
+    for process in &mut world.processes {
+        let id = process.id;
+        let taken = process
+            .claim
+            .iter_mut()
+            .filter_map(|claim| claim.taken.as_mut());
+        for run in process.runs.iter_mut().chain(taken.flatten()) {
+            if run.worker != id {
+                run.worker = 0;
+            }
+            if is_fenced && run.token != jobs[usize::from(run.job)].token {
+                run.attempt = 0;
+                run.stage = match run.stage {
+                    Stage::Ended(_) => Stage::Ended(Ending::Completed),
+                    Stage::Missed(_) => Stage::Missed(Ending::Completed),
+                    stage => stage,
+                };
+            }
+        }
+        process.runs.sort_unstable();
+    }
 }
 
 /// By all they are but their ids. A lock names its process by position.

@@ -44,7 +44,7 @@ impl Model for Protocol {
     type Action = Event;
 
     fn init_states(&self) -> Vec<World> {
-        vec![canonical::of(self.start.clone())]
+        vec![canonical::of(self.start.clone(), &self.rules)]
     }
 
     fn actions(&self, world: &World, actions: &mut Vec<Event>) {
@@ -55,7 +55,7 @@ impl Model for Protocol {
     }
 
     fn next_state(&self, world: &World, event: Event) -> Option<World> {
-        Some(canonical::of(world.after(event, &self.rules)))
+        Some(canonical::of(world.after(event, &self.rules), &self.rules))
     }
 
     fn properties(&self) -> Vec<Property<Self>> {

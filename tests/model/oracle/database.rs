@@ -3,6 +3,7 @@
 //! Every statement's answer is compared with what the model says, and after each step all rows.
 
 use diesel::PgConnection;
+use diesel::connection::SimpleConnection;
 use pgqueue_suite::TestDatabase;
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
@@ -17,6 +18,8 @@ use super::{operator, rows};
 
 /// Longer than any test.
 const LEASE: &str = "1 h";
+/// No step may wait for a lock: nobody would end the transaction that has it.
+const PATIENCE: &str = "10 s";
 
 pub(super) struct Database {
     runtime: Runtime,
@@ -41,15 +44,25 @@ impl Database {
                 let connecting = tokio_postgres::connect(database.url(), NoTls);
                 let (client, connection) = connecting.await.expect("PostgreSQL is there");
                 tokio::spawn(connection);
-                let prepared = client.batch_execute(&texts.prepare()).await;
+                let prepare = format!(
+                    "SET lock_timeout = '{PATIENCE}'; {} {}",
+                    texts.prepare(),
+                    rows::PREPARE
+                );
+                let prepared = client.batch_execute(&prepare).await;
                 prepared.expect("the statements can be prepared");
                 client
             })
         };
+        let mut operator = database.sync();
+        let impatient = format!("SET lock_timeout = '{PATIENCE}'");
+        operator
+            .batch_execute(&impatient)
+            .expect("the session is set");
         Self {
             engine: connect(),
             handlers: (0..JOBS).map(|_| connect()).collect(),
-            operator: database.sync(),
+            operator,
             ids: Vec::new(),
             runtime,
             _database: database,

@@ -15,8 +15,8 @@ pub(super) const RULES_HERE: Rules = Rules { slots: 3, ..RULES };
 pub(super) const JOBS: usize = 6;
 
 const ENDINGS: [(u32, Ending); 7] = [
-    (4, Ending::Completed),
-    (4, Ending::Failed),
+    (2, Ending::Completed),
+    (3, Ending::Failed),
     (1, Ending::FailedForLater),
     (1, Ending::Snoozed),
     (1, Ending::Dead),
@@ -73,12 +73,16 @@ fn events(world: &World) -> Vec<(u32, Event)> {
         }
         add_process(p, &mut events);
     }
-    events.extend(world.rows.iter().map(|row| (2, Event::RunOut(row.id))));
+    for row in &world.rows {
+        let mut processes = world.processes.iter();
+        let beats = processes.any(|process| process.id == row.id && process.is_awake());
+        events.push((if beats { 2 } else { 20 }, Event::RunOut(row.id)));
+    }
     for job in 0..world.jobs.len() {
         let has_ended = !world.jobs[job].state.is_active();
         let waits = world.jobs[job].state == State::Pending && world.jobs[job].due.is_none();
         events.extend([
-            (2, Event::Cancel(job)),
+            (1, Event::Cancel(job)),
             (if has_ended { 6 } else { 1 }, Event::Requeue(job)),
             (if waits { 8 } else { 1 }, Event::RunNow(job)),
             (1, Event::Purge(job)),
@@ -94,7 +98,7 @@ fn add_enqueues(events: &mut Vec<(u32, Event)>) {
     for key in [None, None, None, Some(1)] {
         for priority in [4, 5] {
             let enqueue = |max_retries| (3, Event::Enqueue(key, priority, max_retries));
-            events.extend((0..=3).map(enqueue));
+            events.extend([0, 1, 3, 4].map(enqueue));
         }
     }
 }
@@ -115,7 +119,7 @@ fn add_claims(world: &World, p: usize, events: &mut Vec<(u32, Event)>) {
 fn add_run(p: usize, r: usize, events: &mut Vec<(u32, Event)>) {
     events.extend(ENDINGS.map(|(weight, ending)| (weight, Event::End(p, r, ending))));
     events.extend([
-        (4, Event::OpenEffect(p, r)),
+        (5, Event::OpenEffect(p, r)),
         (10, Event::CommitEffect(p, r)),
         (2, Event::CommitUnanswered(p, r)),
         (2, Event::RollBack(p, r)),
@@ -129,14 +133,14 @@ fn add_process(p: usize, events: &mut Vec<(u32, Event)>) {
     events.extend([
         (8, Event::Beat(p)),
         (3, Event::Pause(p)),
-        (6, Event::Resume(p)),
-        (1, Event::Crash(p)),
+        (4, Event::Resume(p)),
+        (3, Event::Crash(p)),
         (10, Event::Start(p)),
         (1, Event::Stop(p)),
         (10, Event::Leave(p)),
-        (6, Event::Expire(p)),
-        (6, Event::Pin(p)),
-        (10, Event::Rescue(p)),
+        (20, Event::Expire(p)),
+        (20, Event::Pin(p)),
+        (20, Event::Rescue(p)),
         (6, Event::BeginReconcile(p)),
         (10, Event::EndReconcile(p)),
     ]);

@@ -3,9 +3,12 @@
 use super::super::protocol::World;
 use super::super::protocol::job::{Job, Kind, State};
 
-/// Reads them, jobs first. Whether a job is due matters while it is pending.
-pub(super) const READ: &str = "
-    SELECT format(
+/// Reads them, jobs first.
+pub(super) const READ: &str = "EXECUTE read_jobs; EXECUTE read_workers";
+
+/// Whether a job is due matters while it is pending.
+pub(super) const PREPARE: &str = "
+    PREPARE read_jobs AS SELECT format(
         'job %s: %s, attempt %s of 1 + %s, lost %s, token %s, of worker %s in claim %s, priority %s, key %s%s%s, errors [%s]',
         j.id, j.state, j.attempt, j.max_retries, j.lost, j.fencing_token, coalesce(j.claimed_by::text, '-'),
         coalesce(j.claim_batch::text, '-'), j.priority, coalesce(j.unique_key, '-'),
@@ -18,7 +21,7 @@ pub(super) const READ: &str = "
     )
     FROM pgqueue_jobs AS j
     ORDER BY j.id;
-    SELECT format('worker %s%s', w.id, CASE WHEN w.expires_at < clock_timestamp() THEN ', expired' ELSE '' END)
+    PREPARE read_workers AS SELECT format('worker %s%s', w.id, CASE WHEN w.expires_at < clock_timestamp() THEN ', expired' ELSE '' END)
     FROM pgqueue_workers AS w
     ORDER BY w.id";
 

@@ -133,7 +133,11 @@ impl World {
             Event::Cancel(_) | Event::Requeue(_) | Event::RunNow(_) | Event::Purge(_) => {
                 self.allows_operator(event)
             }
-            Event::Enqueue(..) => true,
+            // It waits for a transaction that may end the job with its key.
+            Event::Enqueue(key, ..) => {
+                let mut jobs = self.jobs.iter();
+                key.is_none() || !jobs.any(|job| job.key == key && job.locked_by.is_some())
+            }
             event => self.allows_of_process(event, rules),
         }
     }
