@@ -12,7 +12,7 @@ use crate::protocol::job::{Ending, Job, State};
 use crate::protocol::rules::RULES;
 use crate::protocol::{Budget, World};
 
-/// How handlers end by themselves.
+/// How handlers end by themselves. To give a job up is tried apart: it adds little but worlds.
 pub(super) const ENDINGS: &[Ending] = &[Ending::Completed, Ending::Failed];
 
 pub(super) const NO_MISFORTUNE: Budget = Budget {
@@ -51,11 +51,15 @@ pub(super) fn with_a_shared_key() -> World {
 }
 
 fn assert_kept(start: World) {
+    assert_kept_with(ENDINGS, start);
+}
+
+fn assert_kept_with(endings: &'static [Ending], start: World) {
     let budget = start.budget;
     let protocol = Protocol {
         start,
         rules: RULES,
-        endings: ENDINGS,
+        endings,
     };
     let began = Instant::now();
     let checker = protocol.checker().threads(2).spawn_bfs().join();
@@ -77,6 +81,16 @@ fn report(budget: Budget, worlds: usize, depth: usize, began: Instant) {
 #[test]
 fn while_nothing_goes_wrong() {
     assert_kept(world(NO_MISFORTUNE));
+}
+
+#[test]
+fn when_a_handler_gives_its_job_up() {
+    let lost_replies = 1;
+    let start = world(Budget {
+        lost_replies,
+        ..NO_MISFORTUNE
+    });
+    assert_kept_with(&[Ending::Completed, Ending::Dead], start);
 }
 
 #[test]
