@@ -5,12 +5,6 @@
 //! [`oracle`] runs random steps against PostgreSQL with the very texts of those files, and compares every row after each:
 //! so that what is explored is what runs.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a helper that unwraps fails with the line to look at, as a test does"
-)]
-
 mod explore;
 mod oracle;
 mod protocol;

@@ -6,12 +6,13 @@ use diesel::PgConnection;
 use diesel::connection::SimpleConnection;
 use pgqueue_suite::TestDatabase;
 use tokio::runtime::Runtime;
-use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+use tokio_postgres::{Client, NoTls};
 
 use super::super::protocol::World;
 use super::super::protocol::event::{Event, Pick};
-use super::super::protocol::job::{Delay, Ending, Job, State};
+use super::super::protocol::job::State;
 use super::super::protocol::process::{Process, Run, Stage};
+use super::answer::{agree, array, disowned, finish, query};
 use super::reference::{JOBS, RULES_HERE};
 use super::texts::Texts;
 use super::{operator, rows};
@@ -100,7 +101,7 @@ impl Database {
             }
             Event::RollBack(..) | Event::Crash(_) => self.roll_back(before, after)?,
             Event::SendAck(p, r) | Event::AckUnanswered(p, r) => {
-                self.finish(before, after, p, r)?
+                self.finish(before, after, p, r)?;
             }
             Event::ReadBack(p, r) => self.read_back(before, p, r)?,
             Event::Cancel(job) | Event::Requeue(job) | Event::RunNow(job) | Event::Purge(job) => {
@@ -353,59 +354,4 @@ impl Database {
     fn handle(&self, job: usize, sql: &str) -> Result<Vec<String>, String> {
         self.runtime.block_on(query(&self.handlers[job], sql))
     }
-}
-
-/// The rows, each as one line.
-async fn query(client: &Client, sql: &str) -> Result<Vec<String>, String> {
-    let answer = client.simple_query(sql).await;
-    let messages = answer.map_err(|error| format!("{sql}: {error:?}"))?;
-    let line = |message| match message {
-        SimpleQueryMessage::Row(row) => {
-            let columns = (0..row.len()).map(|column| row.get(column).unwrap_or("-"));
-            Some(columns.collect::<Vec<_>>().join(" "))
-        }
-        _ => None,
-    };
-    Ok(messages.into_iter().filter_map(line).collect())
-}
-
-fn agree<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Result<(), String> {
-    match found == expected {
-        true => Ok(()),
-        false => Err(format!(
-            "{what}: the database says {found:?}, the model {expected:?}"
-        )),
-    }
-}
-
-fn array<T: ToString>(of: impl IntoIterator<Item = T>) -> String {
-    let items: Vec<String> = of.into_iter().map(|item| item.to_string()).collect();
-    format!("{{{}}}", items.join(","))
-}
-
-/// How many jobs nobody has any more.
-fn disowned(before: &World, after: &World) -> usize {
-    let jobs = before.jobs.iter().zip(&after.jobs);
-    jobs.filter(|(was, job)| was.claimed_by.is_some() && job.claimed_by.is_none())
-        .count()
-}
-
-/// `finish.sql` with what `next_move.rs` decides.
-fn finish(id: i64, run: &Run, job: &Job, ending: Ending) -> String {
-    let next = ending.next_move(run.attempt, job.max_retries);
-    let delay = match next.delay {
-        Delay::Keep => "NULL",
-        Delay::None => "0 s",
-        Delay::Hour => "1 h",
-    };
-    let error = next.error.map_or("NULL".to_owned(), |kind| {
-        let (attempt, kind) = (run.attempt, kind.name());
-        format!(r#"'{{"attempt": {attempt}, "kind": "{kind}", "message": "it failed"}}'"#)
-    });
-    format!(
-        "EXECUTE finish ('{{{id}}}', '{{{}}}', '{{{}}}', '{{{delay}}}', '{{{}}}', ARRAY[{error}]::jsonb[], '{{NULL}}')",
-        run.token,
-        next.state.name(),
-        next.refund
-    )
 }

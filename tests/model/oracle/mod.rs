@@ -4,6 +4,7 @@
 //! API, [`rows`] compares. [`mutations`] break one text each, and the oracle must notice. A failing case shrinks, and says by
 //! which seed it comes again. `PROPTEST_CASES` sets how many cases are tried.
 
+mod answer;
 mod database;
 mod mutations;
 mod operator;
@@ -27,7 +28,7 @@ use texts::Texts;
 const STEPS: usize = 60;
 
 /// How the model and the database came to disagree: the steps, and the complaint after the last.
-type Disagreement = TestError<(World, Vec<Event>)>;
+type Disagreement = Box<TestError<(World, Vec<Event>)>>;
 
 /// Runs cases of [`STEPS`] steps until the two disagree.
 fn compare(texts: Texts, cases: u32, shrinks: u32, seed: u64) -> Result<(), Disagreement> {
@@ -57,9 +58,11 @@ fn compare(texts: Texts, cases: u32, shrinks: u32, seed: u64) -> Result<(), Disa
         }
         Ok(())
     });
-    outcome.map_err(|error| match error {
-        TestError::Abort(reason) => TestError::Abort(reason),
-        TestError::Fail(reason, (world, events, _)) => TestError::Fail(reason, (world, events)),
+    outcome.map_err(|error| {
+        Box::new(match error {
+            TestError::Abort(reason) => TestError::Abort(reason),
+            TestError::Fail(reason, (world, events, _)) => TestError::Fail(reason, (world, events)),
+        })
     })
 }
 
@@ -81,7 +84,7 @@ fn every_row_is_as_the_model_says_after_each_step() {
 }
 
 fn told(error: &Disagreement) -> String {
-    match error {
+    match &**error {
         TestError::Abort(reason) => format!("no case could be made: {reason}"),
         TestError::Fail(reason, (_, events)) => {
             let events: Vec<String> = events.iter().map(|event| format!("  {event:?}")).collect();

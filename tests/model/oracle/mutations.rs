@@ -15,7 +15,7 @@ fn assert_noticed(name: &'static str, from: &str, to: &str) {
     let compared = compare(texts, CASES, 0, SEED);
 
     let error = compared.expect_err("the oracle notices the change");
-    assert!(matches!(error, TestError::Fail(..)), "{}", told(&error));
+    assert!(matches!(*error, TestError::Fail(..)), "{}", told(&error));
 }
 
 macro_rules! mutations {

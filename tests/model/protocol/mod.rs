@@ -1,12 +1,13 @@
 //! The protocol's world and its steps. Pure: no clock, no database.
 //!
 //! [`job`] is a row of `pgqueue_jobs` and what statements do to it, [`process`] what a worker's process believes, [`event`]
-//! what may happen, [`step`] what happens then. [`audit`] watches from outside and says what must never be; [`rules`] are
+//! what may happen, [`step`] and [`lease`] what happens then. [`audit`] watches from outside and says what must never be; [`rules`] are
 //! what makes the protocol right, for a test to break.
 
 pub(crate) mod audit;
 pub(crate) mod event;
 pub(crate) mod job;
+mod lease;
 pub(crate) mod process;
 pub(crate) mod rules;
 pub(crate) mod step;

@@ -128,10 +128,6 @@ impl Process {
         slots.saturating_sub(self.runs.len())
     }
 
-    pub(crate) fn knows(&self, job: u8) -> bool {
-        self.runs.iter().any(|run| run.job == job)
-    }
-
     pub(crate) fn known(&self) -> Vec<u8> {
         let mut known: Vec<u8> = self.runs.iter().map(|run| run.job).collect();
         known.dedup();
