@@ -1,7 +1,6 @@
 //! Leases and what follows when they run out; and what a process asks for that it does not know of.
 
 use super::event::position;
-use super::job::Job;
 use super::process::{Pinned, Reconcile};
 use super::rules::Rules;
 use super::{World, spend};
