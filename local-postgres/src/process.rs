@@ -6,7 +6,7 @@
 //! are the guard's: each end is waited for, no zombie is left.
 
 use std::{
-    env, fs,
+    fs,
     hash::{BuildHasher, RandomState},
     io::{self, BufRead, BufReader, Write},
     os::unix::{
@@ -83,14 +83,15 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Makes the directory, puts `files` beside the data, and fills it. `settings` apply at every start.
+    /// Makes the directory in `place`, puts `files` beside the data, and fills it. `settings` apply at every start.
     pub(crate) fn create(
+        place: &Path,
         origin: Origin,
         binaries: &Path,
         settings: &[(String, String)],
         files: &[(&str, &str)],
     ) -> Result<Self, Error> {
-        let directory = make_directory()?;
+        let directory = make_directory(place)?;
         let (mut guard, account) = guarded(&directory, binaries, settings).inspect_err(|_| {
             fs::remove_dir_all(&directory).ok(); // Empty, and the error to report is the other one.
         })?;
@@ -250,8 +251,8 @@ pub(crate) fn random() -> u64 {
     RandomState::new().hash_one(())
 }
 
-fn make_directory() -> Result<PathBuf, Error> {
-    let path = env::temp_dir().join(format!("local-postgres-{:016x}", random()));
+fn make_directory(place: &Path) -> Result<PathBuf, Error> {
+    let path = place.join(format!("local-postgres-{:016x}", random()));
     fs::DirBuilder::new()
         .mode(0o700)
         .create(&path)

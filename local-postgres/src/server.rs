@@ -8,6 +8,7 @@ use std::{
     env, fmt,
     iter::repeat_with,
     net::TcpListener,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -233,6 +234,7 @@ pub struct Builder {
     settings: Vec<(String, String)>,
     variable: Option<String>,
     identity: Option<MakeIdentity>,
+    directory: Option<PathBuf>,
 }
 
 impl Builder {
@@ -245,6 +247,12 @@ impl Builder {
     /// Sets a parameter of `postgresql.conf`, such as `("log_statement", "all")`. The last one of a name wins.
     pub fn setting(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Keeps the data below this directory, which all users may enter; the temporary directory by default.
+    pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.directory = Some(directory.into());
         self
     }
 
@@ -294,7 +302,8 @@ impl Builder {
             .map(|(name, content)| (name, content.as_str()))
             .collect();
 
-        let mut process = Process::create(origin, &binaries, &self.all_settings(), &files)?;
+        let place = self.directory.clone().unwrap_or_else(env::temp_dir);
+        let mut process = Process::create(&place, origin, &binaries, &self.all_settings(), &files)?;
         let port = start_on_free_port(&mut process)?;
 
         let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");

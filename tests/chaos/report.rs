@@ -1,6 +1,7 @@
 //! What a run came to, in figures and violations.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use pgqueue_suite::proxy::Rewrites;
@@ -13,6 +14,8 @@ use crate::history::History;
 #[derive(Debug)]
 pub(crate) struct Report {
     seed: u64,
+    /// The test that runs it.
+    test: String,
     rewrites: Rewrites,
     pub(crate) took: Duration,
     pub(crate) drained_in: Duration,
@@ -21,6 +24,8 @@ pub(crate) struct Report {
     pub(crate) restarts: usize,
     pub(crate) promotions: usize,
     pub(crate) violations: Vec<Violation>,
+    /// Where what the processes wrote is kept.
+    pub(crate) evidence: Option<PathBuf>,
     pub(crate) jobs: usize,
     moves: Vec<(&'static str, usize)>,
     /// How long after the end of a lease its jobs were taken, in milliseconds: half, 99 %, all of them.
@@ -31,6 +36,7 @@ impl Report {
     pub(crate) fn new(seed: u64, rewrites: Rewrites) -> Self {
         Self {
             seed,
+            test: std::thread::current().name().unwrap_or_default().to_owned(),
             rewrites,
             took: Duration::ZERO,
             drained_in: Duration::ZERO,
@@ -39,6 +45,7 @@ impl Report {
             restarts: 0,
             promotions: 0,
             violations: Vec::new(),
+            evidence: None,
             jobs: 0,
             moves: Vec::new(),
             rescues: [0; 3],
@@ -117,10 +124,14 @@ impl fmt::Display for Report {
             write!(f, "\n  {violation}")?;
         }
         if !self.violations.is_empty() {
+            let test = &self.test;
             write!(
                 f,
-                "\nrun it again: CHAOS_SEED={seed} cargo test --all-features --test chaos -- --ignored --nocapture"
+                "\nrun it again: CHAOS_SEED={seed} cargo test --all-features --test chaos -- --include-ignored --nocapture --exact {test}"
             )?;
+        }
+        if let Some(evidence) = &self.evidence {
+            write!(f, "\nwhat the processes wrote is in {}", evidence.display())?;
         }
         Ok(())
     }

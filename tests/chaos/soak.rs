@@ -58,13 +58,18 @@ struct Run {
     started: Instant,
 }
 
-/// Where the processes write; gone with the run.
-struct Folder(PathBuf);
+/// Where the processes write; gone with the run, unless there is something to look at.
+struct Folder {
+    path: PathBuf,
+    is_kept: bool,
+}
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // Left behind if it cannot be removed: a temporary folder.
-        let _left = std::fs::remove_dir_all(&self.0);
+        if !self.is_kept {
+            // Left behind if it cannot be removed: a temporary folder.
+            let _left = std::fs::remove_dir_all(&self.path);
+        }
     }
 }
 
@@ -87,6 +92,10 @@ pub(crate) async fn run(settings: Settings) -> Report {
     others.abort_all();
     if violations.is_empty() {
         violations = run.calm_down().await;
+    }
+    if run.settings.bug.is_none() && !violations.is_empty() {
+        run.folder.is_kept = true;
+        run.report.evidence = Some(run.folder.path.clone());
     }
     run.report.violations = violations;
     run.report.took = run.started.elapsed();
@@ -111,9 +120,12 @@ impl Run {
             std::process::id(),
             Rng::new().u64(..)
         );
-        let folder = Folder(std::env::temp_dir().join(name));
-        std::fs::create_dir_all(&folder.0).unwrap();
-        let fleet = Fleet::new(&cluster, mix.menu(), &folder.0, rng.u64(..), &rewrites).await;
+        let folder = Folder {
+            path: std::env::temp_dir().join(name),
+            is_kept: false,
+        };
+        std::fs::create_dir_all(&folder.path).unwrap();
+        let fleet = Fleet::new(&cluster, mix.menu(), &folder.path, rng.u64(..), &rewrites).await;
         Self {
             report: Report::new(settings.seed, rewrites),
             settings,
@@ -216,7 +228,7 @@ impl Run {
     async fn judge(&mut self, moment: Moment) -> Vec<Violation> {
         let mut violations = self.sightings.take();
         if let Some(mut client) = self.cluster.connect().await {
-            let history = History::read(&self.folder.0, &mut client).await;
+            let history = History::read(&self.folder.path, &mut client).await;
             violations.extend(checker::check(&history, moment));
             self.report.take(&history);
         }

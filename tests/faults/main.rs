@@ -10,6 +10,7 @@
 
 mod crash;
 mod cursor;
+mod disk;
 mod maintenance;
 mod outage;
 mod poison;
