@@ -138,6 +138,16 @@ fn when_a_statement_is_slow_and_its_reply_is_lost() {
     }));
 }
 
+/// A claim whose worker is dead and deleted by the time that it takes its rows.
+#[test]
+fn when_a_process_crashes_and_its_statement_comes_late() {
+    assert_kept(world(Budget {
+        crashes: 1,
+        slow: 1,
+        ..NO_MISFORTUNE
+    }));
+}
+
 #[test]
 fn when_a_process_stops_and_gives_back_what_it_has() {
     assert_kept(world(Budget {
