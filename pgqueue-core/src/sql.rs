@@ -124,7 +124,7 @@ statement! {
         refunds: &'a [i32] => Array<Integer>,
         errors: &'a [Option<serde_json::Value>] => Array<Nullable<Jsonb>>,
         outputs: &'a [Option<serde_json::Value>] => Array<Nullable<Jsonb>>,
-    ) -> (BigInt, Text, Timestamptz)
+    ) -> (BigInt, BigInt, Text, Timestamptz)
 }
 
 statement! {
@@ -132,7 +132,7 @@ statement! {
     FinishDelete<'a>, "finish_delete.sql", (
         ids: &'a [i64] => Array<BigInt>,
         tokens: &'a [i64] => Array<BigInt>,
-    ) -> (BigInt, Text, Timestamptz)
+    ) -> (BigInt, BigInt, Text, Timestamptz)
 }
 
 statement! {

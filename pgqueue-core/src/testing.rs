@@ -129,7 +129,7 @@ pub fn drain<C: LoadConnection<Backend = Pg>>(
         };
         let (run, ending) = on_own_runtime(drain.run(job))?;
         let row = drain.end(&run, ending);
-        let _stored: Vec<(i64, String, chrono::DateTime<chrono::Utc>)> =
+        let _stored: Vec<(i64, i64, String, chrono::DateTime<chrono::Utc>)> =
             RunQueryDsl::load(row.statement(), conn)?;
     }
     RunQueryDsl::execute(drain.put_back(), conn)?;
@@ -164,7 +164,7 @@ pub async fn drain_async<C: AsyncConnectionCore<Backend = Pg>>(
         };
         let (run, ending) = drain.run(job).await;
         let row = drain.end(&run, ending);
-        let _stored: Vec<(i64, String, chrono::DateTime<chrono::Utc>)> =
+        let _stored: Vec<(i64, i64, String, chrono::DateTime<chrono::Utc>)> =
             Async::load(row.statement(), conn).await?;
     }
     Async::execute(drain.put_back(), conn).await?;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::stuck::judge_of_nothing;
+use diesel::connection::SimpleConnection;
 use pgqueue_core::{Context, JobState, new};
 
 /// Makes a job that runs in the name of a worker that is not registered.
@@ -118,6 +119,40 @@ async fn the_end_of_a_run_that_was_rescued_meanwhile_is_a_lost_lease() {
         (row.state, row.attempt, row.lost),
         (JobState::Pending, 1, 1)
     );
+}
+
+/// Another end waits for a lock until both runs have ended, so that one statement is to store both ends.
+#[tokio::test]
+async fn a_stale_run_that_ends_with_the_current_one_of_its_job_is_told_apart_from_it() {
+    let db = TestDatabase::migrated();
+    let mut deposed = process_named(&db, "deposed");
+    let job = enqueue(&db, Act::Wait);
+    deposed.wait_for_begin(job).await;
+    db.execute(&format!(
+        "UPDATE pgqueue_jobs SET state = 'pending', claimed_by = NULL, claim_batch = NULL WHERE id = {job}"
+    ));
+    deposed.wait_for_begins(job, 2).await;
+
+    let other = enqueue(&db, Act::Block(Duration::from_millis(500)));
+    deposed.wait_for_begin(other).await;
+    let mut holder = db.sync();
+    let lock = format!("BEGIN; SELECT FROM pgqueue_jobs WHERE id = {other} FOR UPDATE");
+    holder.batch_execute(&lock).unwrap();
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    wait_until("the other end waits", async || db.number(waiting) > 0).await;
+    deposed.open_gate();
+    let ended = format!("ended {job}");
+    wait_until("both runs have ended", async || deposed.said(&ended) == 2).await;
+    holder.batch_execute("COMMIT").unwrap();
+    let row = db.wait_for_state(job, JobState::Completed).await;
+    deposed.wait_for("its end changed nothing").await;
+
+    assert_eq!((row.attempt, row.fencing_token), (2, 2));
+    let counted = "SELECT count(*) FROM pgqueue_stats WHERE completed = 2 AND lease_lost = 1";
+    wait_until("two ends are counted, and one lost lease", async || {
+        db.number(counted) == 1
+    })
+    .await;
 }
 
 #[tokio::test]

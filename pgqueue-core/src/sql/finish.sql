@@ -32,4 +32,4 @@ FROM ended AS e
 WHERE j.id = e.id
   AND j.fencing_token = e.token
   AND coalesce(j.claimed_by, 0) <> 0
-RETURNING j.id, j.state, now()
+RETURNING j.id, j.fencing_token, j.state, now()

@@ -11,4 +11,4 @@ USING ended AS e
 WHERE j.id = e.id
   AND j.fencing_token = e.token
   AND coalesce(j.claimed_by, 0) <> 0
-RETURNING j.id, 'completed'::text, now()
+RETURNING j.id, j.fencing_token, 'completed'::text, now()

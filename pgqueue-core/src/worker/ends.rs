@@ -46,6 +46,11 @@ impl Finish {
         self.run.id
     }
 
+    /// Names the run: its job and its fencing token.
+    pub(super) fn key(&self) -> (i64, i64) {
+        (self.run.id, self.run.fencing_token)
+    }
+
     /// Drops what the database may have refused to store.
     pub(super) fn simplify(&mut self) {
         match &mut self.ending {

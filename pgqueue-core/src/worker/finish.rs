@@ -111,7 +111,7 @@ impl Finisher {
     /// Stores what it can and takes it out of `batch`.
     async fn try_settle(&mut self, batch: &mut Vec<Finish>) -> Result<(), Error> {
         let stored = self.store(batch).await?;
-        batch.retain_mut(|finish| match stored.get(&finish.id()) {
+        batch.retain_mut(|finish| match stored.get(&finish.key()) {
             Some(&(state, now)) => {
                 conclude(&self.engine, finish, state, now);
                 false
@@ -125,16 +125,17 @@ impl Finisher {
         }
     }
 
-    /// Runs the statements; answers the state and time of each row that was ours.
+    /// Runs the statements; answers the state and time of each row that was ours, by job and token: a batch may end an earlier run
+    /// of a job, too, which has lost its lease.
     async fn store(
         &mut self,
         batch: &[Finish],
-    ) -> Result<HashMap<i64, (JobState, DateTime<Utc>)>, Error> {
+    ) -> Result<HashMap<(i64, i64), (JobState, DateTime<Utc>)>, Error> {
         let engine = Arc::clone(&self.engine);
         let (deletes, updates): (Vec<&Finish>, Vec<&Finish>) = batch.iter().partition(|finish| {
             matches!(finish.ending, Ending::Completed(_)) && !engine.config.keeps_completed()
         });
-        let mut stored: Vec<(i64, JobState, DateTime<Utc>)> = Vec::new();
+        let mut stored: Vec<(i64, i64, JobState, DateTime<Utc>)> = Vec::new();
         if !deletes.is_empty() {
             let (ids, tokens) = keys(&deletes);
             stored = self
@@ -169,13 +170,13 @@ impl Finisher {
             };
             stored.extend(
                 self.link
-                    .load::<_, (i64, JobState, DateTime<Utc>)>(statement)
+                    .load::<_, (i64, i64, JobState, DateTime<Utc>)>(statement)
                     .await?,
             );
         }
         Ok(stored
             .into_iter()
-            .map(|(id, state, now)| (id, (state, now)))
+            .map(|(id, token, state, now)| ((id, token), (state, now)))
             .collect())
     }
 
@@ -258,10 +259,7 @@ impl Finisher {
 }
 
 fn keys(batch: &[&Finish]) -> (Vec<i64>, Vec<i64>) {
-    batch
-        .iter()
-        .map(|finish| (finish.id(), finish.run.fencing_token))
-        .unzip()
+    batch.iter().map(|finish| finish.key()).unzip()
 }
 
 fn next_move(engine: &Engine, finish: &Finish) -> Move {
