@@ -20,12 +20,15 @@ pub(crate) struct Bug {
     pub(crate) sql: &'static str,
     /// The faults that it shows under.
     pub(crate) mix: Mix,
+    /// How long they come.
+    length: Duration,
 }
 
 const NONE: Bug = Bug {
     rewrites: &[],
     sql: "",
     mix: Mix::Storm,
+    length: Duration::from_secs(42),
 };
 
 impl Bug {
@@ -52,7 +55,7 @@ async fn assert_found(bug: Bug, rules: &[Rule]) {
     let is_rewritten = !bug.rewrites.is_empty();
     let settings = Settings {
         seed: crate::number("CHAOS_SEED").unwrap_or_else(|| fastrand::u64(..1_000_000)),
-        length: Duration::from_secs(42),
+        length: bug.length,
         jobs: 0,
         kills: 0,
         pace: bug.mix.pace(),
@@ -97,7 +100,8 @@ bugs! {
             "j.attempt = (SELECT c.after_attempt FROM changes AS c WHERE c.job = e.id AND c.after_token = e.token AND c.after_state = 'running' LIMIT 1)",
         )],
         sql: "CREATE INDEX ON changes (job)",
-        mix: Mix::Zombies,
+        mix: Mix::ZombiesOfTheDead,
+        ..NONE
     };
 
     a_completion_in_a_transaction_without_a_fence_is_found breaks [EffectOnce, OwnEnd], Bug {
@@ -157,6 +161,8 @@ bugs! {
     a_queue_without_reconcile_is_found breaks [CommittedRuns, Drains], Bug {
         rewrites: &[rewrite(RECONCILE, "j.claimed_by = $1::bigint", "j.claimed_by = $1::bigint AND false")],
         mix: Mix::Losses,
+        // It shows once nobody takes the jobs of a worker that lives.
+        length: Duration::from_secs(25),
         ..NONE
     };
 

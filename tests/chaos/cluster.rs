@@ -120,9 +120,10 @@ impl Cluster {
     }
 }
 
-/// Connects, if the server is there.
+/// Connects to look on, if the server is there. No fault ends such a session.
 pub(crate) async fn connect(url: &str) -> Option<Client> {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await.ok()?;
+    let url = format!("{url}?application_name=onlooker");
+    let (client, connection) = tokio_postgres::connect(&url, NoTls).await.ok()?;
     tokio::spawn(connection);
     Some(client)
 }

@@ -50,6 +50,8 @@ pub(crate) enum Mix {
     Storm,
     /// Workers are stopped for longer than their lease, and go on.
     Zombies,
+    /// The same, with jobs that are dead and requeued meanwhile.
+    ZombiesOfTheDead,
     /// Answers to claims are lost. Nobody is killed.
     Losses,
 }
@@ -59,7 +61,7 @@ impl Mix {
     pub(crate) fn pace(self) -> Duration {
         match self {
             Self::Storm | Self::Losses => Duration::from_millis(400),
-            Self::Zombies => Duration::from_millis(2500),
+            Self::Zombies | Self::ZombiesOfTheDead => Duration::from_millis(2500),
         }
     }
 
@@ -68,6 +70,7 @@ impl Mix {
         match self {
             Self::Storm => Menu::All,
             Self::Zombies => Menu::Long,
+            Self::ZombiesOfTheDead => Menu::LongOnce,
             Self::Losses => Menu::Harmless,
         }
     }
@@ -78,7 +81,9 @@ impl Trouble {
     pub(crate) fn next(rng: &mut Rng, mix: Mix) -> Self {
         match mix {
             Mix::Storm => Self::any(rng),
-            Mix::Zombies => Self::StopWorker(LEASE + LEASE.mul_f64(0.3 + rng.f64())),
+            Mix::Zombies | Mix::ZombiesOfTheDead => {
+                Self::StopWorker(LEASE.mul_f64(1.2 + 0.8 * rng.f64()))
+            }
             Mix::Losses => Self::LoseReply(CLAIM, Fault::LoseReply),
         }
     }
@@ -176,7 +181,7 @@ async fn terminate_sessions(cluster: &Cluster, one_in: i64) {
         return;
     };
     let terminate = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-        WHERE datname IN ('soak', 'probe') AND pid <> pg_backend_pid() AND random() * $1::bigint < 1";
+        WHERE datname IN ('soak', 'probe') AND application_name <> 'onlooker' AND random() * $1::bigint < 1";
     // The server may be going down: then its sessions end anyway.
     let _down = client.query(terminate, &[&one_in]).await;
 }

@@ -13,7 +13,10 @@ use crate::cluster::Cluster;
 
 /// How many jobs may wait before producers rest: enough that no worker is idle, few enough that each is soon met.
 fn backlog(menu: Menu) -> i64 {
-    if menu == Menu::Long { 200 } else { 1500 }
+    match menu {
+        Menu::All | Menu::Harmless => 1500,
+        Menu::Long | Menu::LongOnce => 200,
+    }
 }
 
 /// What a process is.

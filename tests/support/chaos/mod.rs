@@ -95,8 +95,10 @@ pub enum Menu {
     All,
     /// None that ends its process.
     Harmless,
-    /// Many that take half a second, none with a retry: one that is lost is dead at once.
+    /// Many that take half a second.
     Long,
+    /// The same, none with a retry: one that is lost is dead at once.
+    LongOnce,
 }
 
 /// What a handler does with a job.

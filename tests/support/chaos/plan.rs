@@ -110,9 +110,10 @@ fn wish(rng: &mut Rng, menu: Menu, intent: i64) -> Wish {
         982..985 if menu != Menu::Harmless => Act::Crash,
         _ => Act::Return,
     };
+    let is_long = matches!(menu, Menu::Long | Menu::LongOnce);
     let act = match act {
-        Act::Sleep(_) if menu == Menu::Long => Act::Sleep(rng.u64(300..900)),
-        Act::Effect(_) if menu == Menu::Long => Act::Effect(rng.u64(300..900)),
+        Act::Sleep(_) if is_long => Act::Sleep(rng.u64(300..900)),
+        Act::Effect(_) if is_long => Act::Effect(rng.u64(300..900)),
         act => act,
     };
     let queue = match act {
@@ -127,11 +128,11 @@ fn wish(rng: &mut Rng, menu: Menu, intent: i64) -> Wish {
         queue,
         key: is_keyed.then(|| format!("key {}", rng.u8(..50))),
         delay: Duration::from_millis(if is_delayed { rng.u64(1..2000) } else { 0 }),
-        max_retries: if menu == Menu::Long {
-            0
-        } else {
-            rng.i32(0..=3)
-        },
+        max_retries: rng.i32(match menu {
+            Menu::All | Menu::Harmless => 0..=3,
+            Menu::Long => 3..=3,
+            Menu::LongOnce => 0..=0,
+        }),
         priority: if rng.u8(..10) == 0 { rng.i16(0..=9) } else { 5 },
     }
 }
