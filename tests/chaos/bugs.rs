@@ -58,12 +58,15 @@ async fn assert_found(bug: Bug, rules: &[Rule]) {
         length: bug.length,
         jobs: 0,
         kills: 0,
+        promotions: 0,
         pace: bug.mix.pace(),
         outages_every: Duration::MAX,
         bug: Some(bug),
     };
     let report = soak::run(settings).await;
-    eprintln!("found in {:.1} s: {report}", report.took.as_secs_f64());
+    let test = std::thread::current();
+    let (test, took) = (test.name().unwrap_or_default(), report.took.as_secs_f64());
+    eprintln!("{test} in {took:.1} s: {report}");
     assert_eq!(report.rewritten() > 0, is_rewritten, "the bug was there");
     let found = report
         .violations

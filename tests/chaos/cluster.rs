@@ -3,10 +3,14 @@
 //! Commits wait for the standby while there is one, so that a failover loses none: what the queue promises is as durable as
 //! a commit is.
 
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use diesel::prelude::*;
+use futures_util::TryStreamExt;
 use local_postgres::{LocalPostgres, Shutdown};
 use pgqueue_suite::wait_until;
 use tokio_postgres::{Client, NoTls};
@@ -63,6 +67,20 @@ impl Cluster {
         execute(&self.probe_url(), sql);
     }
 
+    /// Writes what the triggers recorded into files.
+    pub(crate) async fn copy_evidence(&self, folder: &Path) {
+        let client = self.connect().await.expect("PostgreSQL runs");
+        for table in ["changes", "leases"] {
+            let copy = format!("COPY {table} TO STDOUT (FORMAT csv, HEADER)");
+            let rows = client.copy_out(&copy).await.unwrap();
+            let mut rows = std::pin::pin!(rows);
+            let mut file = File::create(folder.join(format!("{table}.csv"))).unwrap();
+            while let Some(part) = rows.try_next().await.unwrap() {
+                file.write_all(&part).unwrap();
+            }
+        }
+    }
+
     /// Restarts the primary.
     pub(crate) async fn restart(&self, shutdown: Shutdown) {
         let primary = self.primary();
@@ -77,7 +95,7 @@ impl Cluster {
             let mut standby = cluster.0.standby.lock().unwrap();
             if standby.is_none() {
                 *standby = Some(cluster.primary().standby(builder()).unwrap());
-                set_synchronous(&cluster.primary(), "'*'");
+                wait_for_standbys(&cluster.primary());
             }
         };
         tokio::task::spawn_blocking(add).await.unwrap();
@@ -97,8 +115,6 @@ impl Cluster {
             };
             cluster.primary().stop(Shutdown::Crash).unwrap();
             execute(&standby.url("postgres"), "SELECT pg_promote()");
-            // It is a copy of a server that waits for its standby.
-            set_synchronous(&standby, "DEFAULT");
             *cluster.0.primary.lock().unwrap() = Arc::new(standby);
             true
         };
@@ -135,12 +151,10 @@ fn builder() -> local_postgres::Builder {
         .setting("wal_sender_timeout", "5s")
 }
 
-fn set_synchronous(server: &LocalPostgres, standbys: &str) {
+/// Has commits wait for a standby. That is set after the standby is copied, which therefore waits for none when it takes over.
+fn wait_for_standbys(server: &LocalPostgres) {
     let url = server.url("postgres");
-    execute(
-        &url,
-        &format!("ALTER SYSTEM SET synchronous_standby_names = {standbys}"),
-    );
+    execute(&url, "ALTER SYSTEM SET synchronous_standby_names = '*'");
     execute(&url, "SELECT pg_reload_conf()");
 }
 

@@ -27,6 +27,8 @@ CREATE TABLE changes (
     owner bigint,
     batch bigint,
     failure text,
+    -- How the statement begins that made the change.
+    statement text NOT NULL DEFAULT left(current_query(), 30),
     queue text NOT NULL,
     unique_key text,
     intent bigint,
@@ -61,7 +63,13 @@ EXECUTE FUNCTION note_change();
 -- A wish to cancel a running job, a progress or a cause of death moves nothing.
 CREATE TRIGGER note_update AFTER UPDATE ON pgqueue_jobs
 FOR EACH ROW
-WHEN (OLD.state <> NEW.state OR OLD.fencing_token <> NEW.fencing_token OR OLD.attempt <> NEW.attempt)
+WHEN (
+    OLD.state <> NEW.state
+    OR OLD.fencing_token <> NEW.fencing_token
+    OR OLD.attempt <> NEW.attempt
+    OR OLD.lost <> NEW.lost
+    OR OLD.claimed_by IS DISTINCT FROM NEW.claimed_by
+)
 EXECUTE FUNCTION note_change();
 
 CREATE TABLE leases (

@@ -35,7 +35,7 @@ pub(crate) enum Trouble {
     End(End),
     /// The next answer to a statement of a worker is lost.
     LoseReply(&'static str, Fault),
-    /// The next commit of a producer is not answered.
+    /// The next commit of a process is not answered: of a producer, or of a handler that completes its job in it.
     LoseCommit,
     /// A worker's connection ends in the midst of an answer, after so many bytes.
     CutAfter(usize),
@@ -60,7 +60,8 @@ impl Mix {
     /// Gives the longest pause between two faults: of six workers, two or so are stopped at a time.
     pub(crate) fn pace(self) -> Duration {
         match self {
-            Self::Storm | Self::Losses => Duration::from_millis(400),
+            Self::Storm => Duration::from_millis(600),
+            Self::Losses => Duration::from_millis(400),
             Self::Zombies | Self::ZombiesOfTheDead => Duration::from_millis(2500),
         }
     }
@@ -128,12 +129,14 @@ impl Trouble {
             Self::Terminate { twice } => {
                 let second = if twice { Signal::TERM } else { Signal::CONT };
                 let time = Duration::from_millis(200);
-                signals(fleet.any_worker().process(), [Signal::TERM, second], time);
+                let process = fleet.any_worker().process();
+                fleet.told_to_end.extend(process);
+                signals(process, [Signal::TERM, second], time);
             }
             Self::Weather(weather, time) => change_weather(&fleet.any_berth().proxy, weather, time),
             Self::End(end) => fleet.any_berth().proxy.end_connections(end),
             Self::LoseReply(statement, fault) => fleet.any_worker().proxy.arm(statement, fault),
-            Self::LoseCommit => fleet.any_producer().proxy.arm(COMMIT, Fault::LoseDone),
+            Self::LoseCommit => fleet.any_berth().proxy.arm(COMMIT, Fault::LoseDone),
             Self::CutAfter(bytes) => fleet.any_worker().proxy.cut_after(bytes),
             Self::TerminateSessions(one_in) => terminate_sessions(cluster, one_in).await,
         }
@@ -181,7 +184,7 @@ async fn terminate_sessions(cluster: &Cluster, one_in: i64) {
         return;
     };
     let terminate = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-        WHERE datname IN ('soak', 'probe') AND application_name <> 'onlooker' AND random() * $1::bigint < 1";
+        WHERE datname = current_database() AND application_name <> 'onlooker' AND random() * $1::bigint < 1";
     // The server may be going down: then its sessions end anyway.
     let _down = client.query(terminate, &[&one_in]).await;
 }

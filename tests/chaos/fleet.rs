@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use pgqueue_suite::chaos::{Menu, Producer, ROLE, Role, Worker};
-use pgqueue_suite::proxy::{Proxy, Rewrites};
+use pgqueue_suite::proxy::{End, Proxy, Rewrites};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cluster::Cluster;
@@ -18,6 +18,9 @@ fn backlog(menu: Menu) -> i64 {
         Menu::Long | Menu::LongOnce => 200,
     }
 }
+
+/// How long a producer may take to end.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What a process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +56,8 @@ pub(crate) struct Berth {
 /// All processes.
 pub(crate) struct Fleet {
     pub(crate) berths: Vec<Berth>,
+    /// The processes that were told to end: they give back what they run.
+    pub(crate) told_to_end: Vec<Pid>,
     folder: PathBuf,
     rng: Rng,
     produces: bool,
@@ -85,6 +90,7 @@ impl Fleet {
         }
         Self {
             berths,
+            told_to_end: Vec::new(),
             folder: folder.to_owned(),
             rng: Rng::with_seed(seed),
             produces: true,
@@ -128,25 +134,22 @@ impl Fleet {
         }
     }
 
-    /// Has the producers end, and waits for them: what they have begun is through.
-    pub(crate) fn end_producers(&mut self) {
+    /// Has the producers end, and waits for them: what they have begun is through. One that still waits for an answer is killed.
+    pub(crate) async fn end_producers(&mut self) {
         self.produces = false;
-        for berth in self
-            .berths
-            .iter_mut()
+        let producers = self.berths.iter_mut();
+        let mut producers: Vec<_> = producers
             .filter(|berth| berth.kind == Kind::Producer)
-        {
+            .collect();
+        for berth in &mut producers {
+            berth.proxy.end_connections(End::Reset);
             drop(berth.child.as_mut().and_then(|child| child.stdin.take()));
         }
-        for berth in self
-            .berths
-            .iter_mut()
-            .filter(|berth| berth.kind == Kind::Producer)
-        {
-            if let Some(mut child) = berth.child.take() {
-                child.wait().unwrap();
-            }
+        let give_up = Instant::now() + PATIENCE;
+        while producers.iter_mut().any(|berth| !berth.is_vacant()) && Instant::now() < give_up {
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        producers.iter_mut().for_each(|berth| berth.kill());
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use futures_util::TryStreamExt;
 use pgqueue_suite::chaos::evidence::{self, Event, How};
 use tokio_postgres::{Client, IsolationLevel, Row};
 
@@ -16,13 +17,17 @@ pub(crate) struct History {
     /// How often a handler began each run.
     pub(crate) began: HashMap<(i64, i64), Vec<Began>>,
     /// How handlers ended runs.
-    pub(crate) ends: HashMap<(i64, i64), Vec<How>>,
+    pub(crate) ends: HashMap<(i64, i64), Vec<(i64, How)>>,
     /// The tokens of each job's effects.
     pub(crate) effects: HashMap<i64, Vec<i64>>,
     /// Each worker's lease.
     pub(crate) leases: HashMap<i64, Vec<Lease>>,
     /// The workers that claim ahead of their slots.
     pub(crate) prefetching: HashSet<i64>,
+    /// Each worker's process.
+    pub(crate) processes: HashMap<i64, i64>,
+    /// The processes that were told to end.
+    pub(crate) told_to_end: HashSet<i64>,
 }
 
 /// One change of a job.
@@ -44,6 +49,8 @@ pub(crate) struct Change {
     pub(crate) batch: Option<i64>,
     /// The kind of the failure that was added.
     pub(crate) failure: Option<String>,
+    /// How the statement begins that made the change.
+    pub(crate) statement: String,
     pub(crate) queue: String,
     pub(crate) key: Option<String>,
     /// Only of the insert.
@@ -63,7 +70,9 @@ impl Change {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Intent {
     pub(crate) with_order: bool,
-    pub(crate) is_keyed: bool,
+    pub(crate) key: Option<String>,
+    /// When the producer began to want it, and when it heard of it, in microseconds.
+    pub(crate) wanted: (i64, i64),
     /// Whether the producer's own row is there.
     pub(crate) has_order: bool,
     pub(crate) fate: Fate,
@@ -84,6 +93,7 @@ pub(crate) enum Fate {
 /// One begin of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Began {
+    pub(crate) at: i64,
     pub(crate) intent: i64,
 }
 
@@ -101,33 +111,35 @@ impl History {
     /// meanwhile. So a run that goes on shows nothing that has no reason.
     pub(crate) async fn read(folder: &Path, database: &mut Client) -> Self {
         let mut history = Self::default();
-        events(folder, "producer").for_each(|event| history.take(event));
+        events(folder, "producer").for_each(|(at, event)| history.take(at, event));
         history.read_database(database).await;
-        events(folder, "worker").for_each(|event| history.take(event));
-        let wishes = |event: &Event| matches!(event, Event::Intends { .. });
+        events(folder, "worker").for_each(|(at, event)| history.take(at, event));
+        let wishes = |(_, event): &(i64, Event)| matches!(event, Event::Intends { .. });
         let wishes = events(folder, "producer").filter(wishes);
-        wishes.for_each(|event| history.take(event));
+        wishes.for_each(|(at, event)| history.take(at, event));
         history
     }
 
-    fn take(&mut self, event: Event) {
+    fn take(&mut self, at: i64, event: Event) {
         match event {
             Event::Began { job, token, intent } => {
                 let began = self.began.entry((job, token)).or_default();
-                began.push(Began { intent });
+                began.push(Began { at, intent });
             }
             Event::Ends { job, token, how } => {
-                self.ends.entry((job, token)).or_default().push(how);
+                self.ends.entry((job, token)).or_default().push((at, how));
             }
             Event::Intends { jobs, with_order } => {
-                for (intent, is_keyed) in jobs {
+                for (intent, key) in jobs {
                     let intent = self.intents.entry(intent).or_default();
-                    (intent.with_order, intent.is_keyed) = (with_order, is_keyed);
+                    (intent.with_order, intent.key, intent.wanted.0) = (with_order, key, at);
                 }
             }
             Event::Committed { jobs } => {
                 for (intent, id, inserted) in jobs {
-                    self.intents.entry(intent).or_default().fate = Fate::Committed { id, inserted };
+                    let intent = self.intents.entry(intent).or_default();
+                    intent.fate = Fate::Committed { id, inserted };
+                    intent.wanted.1 = at;
                 }
             }
             Event::RolledBack { intents } => {
@@ -145,7 +157,10 @@ impl History {
             .read_only(true)
             .start();
         let snapshot = snapshot.await.unwrap();
-        for row in snapshot.query(CHANGES, &[]).await.unwrap() {
+        // One by one: a long run makes millions.
+        let changes = snapshot.query_raw(CHANGES, std::iter::empty::<i64>());
+        let mut changes = std::pin::pin!(changes.await.unwrap());
+        while let Some(row) = changes.try_next().await.unwrap() {
             let (job, change) = change(&row);
             self.jobs.entry(job).or_default().push(change);
         }
@@ -160,6 +175,7 @@ impl History {
             if row.get(5) {
                 self.prefetching.insert(row.get(0));
             }
+            self.processes.insert(row.get(0), row.get(6));
         }
         let effects = snapshot.query("SELECT job, token FROM effects", &[]).await;
         for row in effects.unwrap() {
@@ -200,7 +216,7 @@ impl History {
 }
 
 /// Reads what the processes of a role have written.
-fn events(folder: &Path, role: &'static str) -> impl Iterator<Item = Event> {
+fn events(folder: &Path, role: &'static str) -> impl Iterator<Item = (i64, Event)> {
     let files = std::fs::read_dir(folder).unwrap();
     let paths = files.map(|file| file.unwrap().path());
     let is_of_role = move |path: &PathBuf| {
@@ -208,18 +224,17 @@ fn events(folder: &Path, role: &'static str) -> impl Iterator<Item = Event> {
         name.to_string_lossy().starts_with(role)
     };
     let paths = paths.filter(is_of_role).collect::<Vec<_>>();
-    let all = paths.into_iter().flat_map(|path| evidence::read(&path));
-    all.map(|(_, event)| event)
+    paths.into_iter().flat_map(|path| evidence::read(&path))
 }
 
 const CHANGES: &str = "\
     SELECT job, number, (extract(epoch FROM at) * 1000000)::bigint, before_state, after_state, before_token, after_token,
-        before_attempt, after_attempt, before_lost, after_lost, max_retries, owner, batch, failure, queue, unique_key, intent, act
+        before_attempt, after_attempt, before_lost, after_lost, max_retries, owner, batch, failure, queue, unique_key, intent, act, statement
     FROM changes
     ORDER BY number";
 const LEASES: &str = "\
     SELECT worker, (extract(epoch FROM at) * 1000000)::bigint, (extract(epoch FROM expires_at) * 1000000)::bigint, is_over, by_itself,
-        name LIKE 'ahead%'
+        name LIKE 'ahead%', pid::bigint
     FROM leases
     ORDER BY number";
 
@@ -240,6 +255,7 @@ fn change(row: &Row) -> (i64, Change) {
         key: row.get(16),
         intent: row.get(17),
         act: row.get(18),
+        statement: row.get(19),
     };
     (row.get(0), change)
 }

@@ -22,6 +22,7 @@ mod watch;
 
 use std::time::Duration;
 
+use faults::Mix;
 use soak::Settings;
 
 /// Reads a number from the environment.
@@ -39,8 +40,9 @@ fn settings(length: Duration) -> Settings {
         length,
         jobs: 20_000,
         kills: 100,
-        pace: Duration::from_millis(600),
-        outages_every: Duration::from_secs(25),
+        promotions: 1,
+        pace: Mix::Storm.pace(),
+        outages_every: Duration::from_secs(40),
         bug: None,
     }
 }

@@ -39,7 +39,7 @@ pub(crate) async fn resume_all(cluster: &Cluster) {
 async fn act_once(conn: &mut AsyncPgConnection, rng: &mut Rng) -> Result<(), pgqueue_core::Error> {
     let (queue, _) = QUEUES[rng.usize(..QUEUES.len())];
     let in_state = |state| Filter::new().queue(queue).state(state);
-    match rng.u8(..10) {
+    match rng.u8(..11) {
         0..3 => {
             admin::requeue(in_state(JobState::Dead))
                 .run_async(conn)
@@ -63,16 +63,25 @@ async fn act_once(conn: &mut AsyncPgConnection, rng: &mut Rng) -> Result<(), pgq
                 .await?;
         }
         6 => {
-            admin::purge(in_state(JobState::Cancelled))
+            // A new life: its effect happens once more.
+            let some = admin::find(in_state(JobState::Completed)).size(2);
+            let some = some.run_async(conn).await?;
+            let ids = some.jobs.iter().map(|job| job.id);
+            admin::requeue(Filter::new().ids(ids))
                 .run_async(conn)
                 .await?;
         }
         7 => {
-            admin::purge(in_state(JobState::Dead))
+            admin::purge(in_state(JobState::Cancelled))
                 .run_async(conn)
                 .await?;
         }
         8 => {
+            admin::purge(in_state(JobState::Dead))
+                .run_async(conn)
+                .await?;
+        }
+        9 => {
             admin::run_now(in_state(JobState::Pending))
                 .run_async(conn)
                 .await?;

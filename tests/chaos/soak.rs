@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use pgqueue_suite::proxy::Weather;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::bugs::Bug;
 use crate::checker::{self, Moment, Rule, Violation};
@@ -28,6 +28,8 @@ pub(crate) struct Settings {
     pub(crate) jobs: i64,
     /// And until so many processes were killed.
     pub(crate) kills: usize,
+    /// And until a standby has taken over so often.
+    pub(crate) promotions: usize,
     /// The longest pause between two faults.
     pub(crate) pace: Duration,
     /// How often PostgreSQL goes down, by turns restarted and failed over.
@@ -35,8 +37,8 @@ pub(crate) struct Settings {
     pub(crate) bug: Option<Bug>,
 }
 
-/// How long all jobs may take to end once all is calm.
-const DRAIN_LIMIT: Duration = Duration::from_secs(90);
+/// How long all jobs may take to end once all is calm: a worker waits 35 s for an answer that never comes.
+const DRAIN_LIMIT: Duration = Duration::from_secs(120);
 /// With a bug in it, a run that does not drain need not be given so much.
 const SHORT_DRAIN_LIMIT: Duration = Duration::from_secs(15);
 /// How often a run with a bug in it is judged.
@@ -54,6 +56,8 @@ struct Run {
     sightings: Arc<Sightings>,
     folder: Folder,
     rng: Rng,
+    /// A standby that is being made.
+    standby: Option<JoinHandle<()>>,
     report: Report,
     started: Instant,
 }
@@ -79,22 +83,20 @@ pub(crate) async fn run(settings: Settings) -> Report {
     let mut others = JoinSet::new();
     let (cluster, sightings) = (&run.cluster, &run.sightings);
     others.spawn(operators::act(cluster.clone(), run.rng.u64(..)));
-    for probes in [false, true] {
-        let (cluster, sightings) = (cluster.clone(), Arc::clone(sightings));
-        others.spawn(async move {
-            match probes {
-                true => watch::probe(cluster, &sightings).await,
-                false => watch::watch(cluster, &sightings).await,
-            }
-        });
-    }
+    others.spawn(watch::watch(cluster.clone(), Arc::clone(sightings)));
+    others.spawn(watch::probe(cluster.clone(), Arc::clone(sightings)));
     let mut violations = run.make_trouble().await;
     others.abort_all();
+    while let Some(ended) = others.join_next().await {
+        let is_ours = ended.is_err_and(|error| error.is_cancelled());
+        assert!(is_ours, "a task of the run has failed");
+    }
     if violations.is_empty() {
         violations = run.calm_down().await;
     }
     if run.settings.bug.is_none() && !violations.is_empty() {
         run.folder.is_kept = true;
+        run.cluster.copy_evidence(&run.folder.path).await;
         run.report.evidence = Some(run.folder.path.clone());
     }
     run.report.violations = violations;
@@ -135,6 +137,7 @@ impl Run {
             sightings: Arc::default(),
             folder,
             rng,
+            standby: None,
             started: Instant::now(),
         }
     }
@@ -169,11 +172,13 @@ impl Run {
         let settings = &self.settings;
         self.started.elapsed() >= settings.length
             && self.report.kills >= settings.kills
+            && self.report.promotions >= settings.promotions
             && (settings.jobs == 0 || self.number(JOBS).await >= Some(settings.jobs))
     }
 
     /// Takes PostgreSQL down and up again: another server by turns, where there is a standby.
     async fn go_down(&mut self) {
+        self.await_standby().await;
         let fails_over = self.report.restarts > self.report.promotions;
         if fails_over && self.cluster.fail_over().await {
             self.report.promotions += 1;
@@ -184,7 +189,7 @@ impl Run {
                 .for_each(|berth| berth.proxy.lead_to(&url));
             // Beside the run: it copies all that there is.
             let cluster = self.cluster.clone();
-            tokio::spawn(async move { cluster.add_standby().await });
+            self.standby = Some(tokio::spawn(async move { cluster.add_standby().await }));
         } else {
             let shutdown = faults::shutdown(&mut self.rng);
             self.cluster.restart(shutdown).await;
@@ -192,13 +197,21 @@ impl Run {
         }
     }
 
+    /// Waits until a standby that is being made is there: what it is copied from must not go down meanwhile.
+    async fn await_standby(&mut self) {
+        if let Some(standby) = self.standby.take() {
+            standby.await.unwrap();
+        }
+    }
+
     /// Ends all faults, waits until no job waits or runs, and judges.
     async fn calm_down(&mut self) -> Vec<Violation> {
-        tokio::task::block_in_place(|| self.fleet.end_producers());
         for berth in &self.fleet.berths {
             berth.proxy.weather().send_replace(Weather::Clear);
             berth.proxy.disarm();
         }
+        self.fleet.end_producers().await;
+        self.await_standby().await;
         operators::resume_all(&self.cluster).await;
         let has_bug = self.settings.bug.is_some();
         let limit = if has_bug {
@@ -227,11 +240,14 @@ impl Run {
 
     async fn judge(&mut self, moment: Moment) -> Vec<Violation> {
         let mut violations = self.sightings.take();
-        if let Some(mut client) = self.cluster.connect().await {
-            let history = History::read(&self.folder.path, &mut client).await;
-            violations.extend(checker::check(&history, moment));
-            self.report.take(&history);
-        }
+        let mut client = self.cluster.connect().await.expect("PostgreSQL runs");
+        let mut history = History::read(&self.folder.path, &mut client).await;
+        let told = self.fleet.told_to_end.iter();
+        history.told_to_end = told
+            .map(|process| i64::from(process.as_raw_pid()))
+            .collect();
+        violations.extend(checker::check(&history, moment));
+        self.report.take(&history);
         violations
     }
 

@@ -1,7 +1,7 @@
 //! Looks at a run from outside while it goes on: what must hold at every moment, and that a job wakes a worker that waits.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use diesel_async::{AsyncConnection, AsyncPgConnection};
@@ -63,12 +63,12 @@ const IDLE: &str = "\
       AND state_change < clock_timestamp() - $1::text::interval";
 
 /// Looks until the task is aborted.
-pub(crate) async fn watch(cluster: Cluster, sightings: &Sightings) {
+pub(crate) async fn watch(cluster: Cluster, sightings: Arc<Sightings>) {
     loop {
         let mut orphans = HashMap::new();
         // A database that is away makes nobody late.
         if let Some(client) = cluster.connect().await {
-            while look(&client, &mut orphans, sightings).await.is_ok() {
+            while look(&client, &mut orphans, &sightings).await.is_ok() {
                 tokio::time::sleep(REST).await;
             }
         }
@@ -108,7 +108,7 @@ async fn look(
 }
 
 /// Enqueues a job now and then for the worker that must be woken, until the task is aborted.
-pub(crate) async fn probe(cluster: Cluster, sightings: &Sightings) {
+pub(crate) async fn probe(cluster: Cluster, sightings: Arc<Sightings>) {
     for number in 1.. {
         tokio::time::sleep(QUIET).await;
         // A database that goes away meanwhile: that one tells nothing.

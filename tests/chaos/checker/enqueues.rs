@@ -18,10 +18,10 @@ pub(super) fn check(history: &History, moment: Moment, findings: &mut Findings) 
             Fate::Committed {
                 id,
                 inserted: false,
-            } if !history.jobs.contains_key(&id) || job.is_some() => {
+            } if job.is_some() || !held_key(history, id, wish) => {
+                let changes = history.jobs.get(&id);
                 let what = format!(
-                    "intent {intent} was answered job {id}, which was there; that is known: {}; its own is {job:?}",
-                    history.jobs.contains_key(&id)
+                    "intent {intent} was answered that job {id} has its key: {wish:?}; its own job is {job:?}; that one's changes: {changes:?}"
                 );
                 findings.add(Rule::CommittedRuns, what);
             }
@@ -31,7 +31,7 @@ pub(super) fn check(history: &History, moment: Moment, findings: &mut Findings) 
             }
             _ => {}
         }
-        if has_wrong_order(wish, job) {
+        if tells_of_another_transaction(wish, job) {
             let what = format!("intent {intent} has {job:?}, and beside it: {wish:?}");
             findings.add(Rule::AtomicEnqueue, what);
         }
@@ -42,16 +42,36 @@ pub(super) fn check(history: &History, moment: Moment, findings: &mut Findings) 
     check_keys(history, findings);
 }
 
+/// How much later than its change a transaction may commit: its process may be stopped, or its network deaf.
+const COMMIT_LAG: i64 = 10_000_000;
+
+/// Is true when the job held the key while the producer asked for it.
+fn held_key(history: &History, id: i64, wish: &Intent) -> bool {
+    let changes = history.jobs.get(&id).map_or(&[][..], Vec::as_slice);
+    let has_key = changes
+        .first()
+        .is_some_and(|insert| insert.key.is_some() && insert.key == wish.key);
+    let (from, to) = wish.wanted;
+    has_key
+        && changes.iter().enumerate().any(|(index, change)| {
+            let until = changes
+                .get(index + 1)
+                .map_or(i64::MAX, |next| next.at.saturating_add(COMMIT_LAG));
+            let holds = matches!(change.after.as_deref(), Some("pending" | "running"));
+            holds && change.at <= to && until >= from
+        })
+}
+
 /// Is true when the producer's own row and its job do not tell of the same transaction. Of a unique key that was taken there is
 /// no job of its own.
-fn has_wrong_order(wish: &Intent, job: Option<i64>) -> bool {
+fn tells_of_another_transaction(wish: &Intent, job: Option<i64>) -> bool {
     if !wish.with_order {
         return wish.has_order;
     }
     match wish.fate {
         Fate::Committed { .. } => !wish.has_order,
         Fate::RolledBack => wish.has_order,
-        Fate::Unknown => wish.has_order != job.is_some() && !(wish.is_keyed && wish.has_order),
+        Fate::Unknown => wish.has_order != job.is_some() && !(wish.key.is_some() && wish.has_order),
     }
 }
 

@@ -17,8 +17,17 @@ pub(super) fn check(history: &History, job: i64, changes: &[Change], findings: &
             findings.add(rule, format!("job {job}: {what}: {change:?}"));
         };
         if let Some(previous) = previous
-            && (&previous.after, previous.token.1, previous.attempt.1)
-                != (&change.before, change.token.0, change.attempt.0)
+            && (
+                &previous.after,
+                previous.token.1,
+                previous.attempt.1,
+                previous.lost.1,
+            ) != (
+                &change.before,
+                change.token.0,
+                change.attempt.0,
+                change.lost.0,
+            )
         {
             found(Rule::LegalMoves, "the change before it left something else");
         }
@@ -43,14 +52,43 @@ pub(super) fn check(history: &History, job: i64, changes: &[Change], findings: &
         }
         completed &= change.after.as_deref() != Some("pending");
         if let Some(how) = must_have_ended(change)
-            && !has_ended(history, job, change.token.0, how)
+            && !has_ended(history, job, changes, change, how)
         {
-            found(Rule::OwnEnd, "no handler of this run ended it so");
+            found(Rule::OwnEnd, "no handler of this run had ended it so");
+        }
+        if !is_release_right(history, job, change) {
+            found(Rule::OwnEnd, "a run that had begun was given back");
+        }
+        if !is_by_right(change) {
+            found(Rule::LegalMoves, "no business of this statement");
         }
         if change.after.as_deref() == Some("dead") && !is_dead_for_reason(change) {
             found(Rule::DeadForReason, "the reason");
         }
     }
+}
+
+/// What is given back without a failure has not begun; or its handler snoozes, or its process was told to end.
+fn is_release_right(history: &History, job: i64, change: &Change) -> bool {
+    if !change.is("running", "pending") || change.failure.is_some() {
+        return true;
+    }
+    let has_begun = has_begun(history, job, change);
+    let is_snoozed = ended_before(history, job, change).any(|how| how == How::Snoozed);
+    let process = change.owner.and_then(|owner| history.processes.get(&owner));
+    let is_told = process.is_some_and(|process| history.told_to_end.contains(process));
+    let is_reconciled = change.statement.starts_with("-- Releases, unburnt");
+    !has_begun || (!is_reconciled && (is_snoozed || is_told))
+}
+
+/// Only operators cancel what waits, requeue, and delete what is dead. Their statements are the only ones without a comment.
+fn is_by_right(change: &Change) -> bool {
+    let is_operators = match (change.before.as_deref(), change.after.as_deref()) {
+        (Some("pending"), Some("cancelled")) | (Some("dead"), None) => true,
+        (Some(before), Some("pending")) => TERMINAL.contains(&before),
+        _ => false,
+    };
+    !is_operators || change.statement.starts_with("WITH ")
 }
 
 /// Checks that a drained run has left nothing behind.
@@ -103,19 +141,36 @@ fn must_have_ended(change: &Change) -> Option<How> {
     }
     match (change.after.as_deref(), change.failure.as_deref()) {
         (Some("completed"), _) => Some(How::Done),
-        (_, Some("panic" | "error")) => Some(How::Failed),
+        // No job of a run has a timeout.
+        (_, Some("panic" | "error" | "timeout")) => Some(How::Failed),
         (_, Some("handler")) => Some(How::Dead),
         _ => None,
     }
 }
 
-/// An effect that cannot be written is an error of a handler that has said that it is done, or nothing: then it had begun.
-fn has_ended(history: &History, job: i64, token: i64, how: How) -> bool {
-    let ends = history
-        .ends
-        .get(&(job, token))
-        .map_or(&[][..], Vec::as_slice);
-    ends.contains(&how) || (how == How::Failed && history.began.contains_key(&(job, token)))
+/// Is true when the handler of the run had ended it so before the change. An effect that cannot be written is a failure of a
+/// handler that has only begun.
+fn has_ended(history: &History, job: i64, changes: &[Change], change: &Change, how: How) -> bool {
+    let act = changes.first().and_then(|insert| insert.act.as_deref());
+    let is_effect = act.is_some_and(|act| act.contains("Effect"));
+    ended_before(history, job, change).any(|ended| ended == how)
+        || (how == How::Failed && is_effect && has_begun(history, job, change))
+}
+
+/// Gives how the handler of the run had ended it before the change: one machine's clock tells both times.
+fn ended_before<'a>(
+    history: &'a History,
+    job: i64,
+    change: &'a Change,
+) -> impl Iterator<Item = How> + 'a {
+    let ends = history.ends.get(&(job, change.token.0));
+    let ends = ends.map_or(&[][..], Vec::as_slice).iter();
+    ends.filter(|(at, _)| *at <= change.at).map(|(_, how)| *how)
+}
+
+fn has_begun(history: &History, job: i64, change: &Change) -> bool {
+    let began = history.began.get(&(job, change.token.0));
+    began.is_some_and(|began| began.iter().any(|began| began.at <= change.at))
 }
 
 fn is_dead_for_reason(change: &Change) -> bool {
@@ -123,7 +178,7 @@ fn is_dead_for_reason(change: &Change) -> bool {
     match change.failure.as_deref() {
         Some("lost") => used_up || change.lost.0 >= MAX_LOST,
         Some("handler") => true,
-        Some("error" | "panic" | "timeout") => used_up,
+        Some("error" | "panic") => used_up,
         _ => false,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use pgqueue_suite::chaos::QUEUES;
+use pgqueue_suite::chaos::{BATCH, QUEUES};
 
 use super::{Findings, Rule};
 use crate::history::{Change, History};
@@ -10,7 +10,7 @@ use crate::history::{Change, History};
 /// One claim may come with another for a job that has lost a process.
 const SUSPECTS: usize = 1;
 /// What a worker that claims ahead may have beside its slots: four times its batch.
-const AHEAD: usize = 4 * 1000;
+const AHEAD: usize = 4 * BATCH;
 
 pub(super) fn check(history: &History, findings: &mut Findings) {
     check_claims_fit(history, findings);

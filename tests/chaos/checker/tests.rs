@@ -37,16 +37,17 @@ fn healthy() -> History {
     let intent = Intent {
         with_order: true,
         has_order: true,
-        is_keyed: true,
+        key: Some("key".to_owned()),
         fate,
+        wanted: (5, 15),
     };
     history.intents.insert(100, intent);
     for token in [1, 2] {
         history
             .began
-            .insert((1, token), vec![Began { intent: 100 }]);
+            .insert((1, token), vec![Began { at: 0, intent: 100 }]);
     }
-    history.ends.insert((1, 2), vec![How::Done]);
+    history.ends.insert((1, 2), vec![(45, How::Done)]);
     history.effects.insert(1, vec![2]);
     history.leases.insert(
         6,
@@ -144,7 +145,9 @@ fn a_job_of_a_transaction_that_rolled_back_is_found() {
         (intent.fate, intent.has_order) = (Fate::Unknown, false);
     });
     assert_breaks(Rule::AtomicEnqueue, |history| {
-        history.began.insert((2, 1), vec![Began { intent: 200 }]);
+        history
+            .began
+            .insert((2, 1), vec![Began { at: 0, intent: 200 }]);
     });
     assert_breaks(Rule::AtomicEnqueue, |history| {
         let twin = history.jobs[&1].clone();
@@ -190,6 +193,63 @@ fn an_end_that_no_handler_of_the_run_gave_is_found() {
         let ends = history.ends.remove(&(1, 2)).unwrap();
         history.ends.insert((1, 1), ends);
     });
+    // Its own handler ends later, and does not know.
+    assert_breaks(Rule::OwnEnd, |history| {
+        history.ends.insert((1, 2), vec![(55, How::Done)]);
+    });
+}
+
+#[test]
+fn a_run_that_had_begun_and_is_given_back_is_found() {
+    let release = |history: &mut History| {
+        *last(history) = Change {
+            attempt: (2, 1),
+            ..run(change(5, "running", "pending"), (2, 2), 7)
+        };
+    };
+    assert_breaks(Rule::OwnEnd, release);
+
+    let mut history = healthy();
+    release(&mut history);
+    history.processes.insert(7, 4711);
+    history.told_to_end.insert(4711);
+    let found = check(&history, Moment::Underway);
+    assert!(
+        found.iter().all(|found| found.rule != Rule::OwnEnd),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_move_that_is_an_operators_and_made_by_nobody_is_found() {
+    assert_breaks(Rule::LegalMoves, |history| {
+        let cancelled = change(6, "pending", "cancelled");
+        history.jobs.insert(9, vec![cancelled]);
+    });
+}
+
+#[test]
+fn an_answer_that_names_a_job_that_had_not_the_key_is_found() {
+    let answer = |wanted, key: &str| {
+        let fate = Fate::Committed {
+            id: 1,
+            inserted: false,
+        };
+        let intent = Intent {
+            fate,
+            wanted,
+            key: Some(key.to_owned()),
+            ..Intent::default()
+        };
+        move |history: &mut History| {
+            history.intents.insert(101, intent);
+        }
+    };
+    assert_breaks(Rule::CommittedRuns, answer((20, 30), "another"));
+    assert_breaks(Rule::CommittedRuns, answer((20_000_000, 20_000_001), "key"));
+    let mut history = healthy();
+    answer((20, 30), "key")(&mut history);
+    assert_eq!(check(&history, Moment::Drained), []);
 }
 
 #[test]
@@ -253,9 +313,13 @@ fn a_move_that_is_none_and_a_change_that_nobody_saw_are_found() {
 #[test]
 fn a_run_that_begins_twice_or_was_never_claimed_is_found() {
     assert_breaks(Rule::RunBeginsOnce, |history| {
-        history.began.insert((1, 2), vec![Began { intent: 100 }; 2]);
+        history
+            .began
+            .insert((1, 2), vec![Began { at: 0, intent: 100 }; 2]);
     });
     assert_breaks(Rule::RunBeginsOnce, |history| {
-        history.began.insert((1, 3), vec![Began { intent: 100 }]);
+        history
+            .began
+            .insert((1, 3), vec![Began { at: 0, intent: 100 }]);
     });
 }

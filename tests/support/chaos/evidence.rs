@@ -34,8 +34,8 @@ pub enum Event {
     },
     /// A producer is about to enqueue.
     Intends {
-        /// Its numbers of the jobs, and whether each has a unique key.
-        jobs: Vec<(i64, bool)>,
+        /// Its numbers of the jobs, and the unique key of each.
+        jobs: Vec<(i64, Option<String>)>,
         /// Whether a row of the producer's own goes into the same transaction.
         with_order: bool,
     },

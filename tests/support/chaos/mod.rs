@@ -29,6 +29,9 @@ pub const LEASE: Duration = Duration::from_secs(2);
 /// How many processes a job may take down as the only suspect.
 pub const MAX_LOST: i32 = 3;
 
+/// How many jobs one statement of a worker claims that claims ahead; four times as many are ahead at most.
+pub const BATCH: usize = 20;
+
 /// The queues, and how many of a queue's jobs one worker runs at once.
 pub const QUEUES: [(&str, usize); 3] = [("swift", 10), ("slow", 6), ("effects", 4)];
 

@@ -44,10 +44,10 @@ pub enum End {
 }
 
 impl Wish {
-    /// Is true for a job with a unique key.
+    /// Gives the unique key.
     #[must_use]
-    pub fn is_keyed(&self) -> bool {
-        self.key.is_some()
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
     }
 
     /// Makes the job to enqueue.

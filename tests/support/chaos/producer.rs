@@ -47,7 +47,7 @@ pub fn run(told: &Producer, ends: &Arc<AtomicBool>) {
             jobs: plan
                 .jobs
                 .iter()
-                .map(|wish| (wish.soak.intent, wish.is_keyed()))
+                .map(|wish| (wish.soak.intent, wish.key().map(str::to_owned)))
                 .collect(),
             with_order: plan.end != End::Alone,
         });
@@ -128,8 +128,8 @@ impl Line<'_> {
                 let made = runtime.block_on(async { tokio::time::timeout(PATIENCE, made).await });
                 made.ok()?.ok().map(|conn| Conn::Async(Box::new(conn)))
             } else {
-                // A connection that went silent is given up by the kernel, as libpq has no limit of its own for an answer.
-                let url = format!("{url}?connect_timeout=5&tcp_user_timeout=5000");
+                // libpq has no limit for an answer: a connection that went silent is ended with the fault.
+                let url = format!("{url}?connect_timeout=5");
                 let made = PgConnection::establish(&url).ok();
                 made.map(|conn| Conn::Sync(Box::new(conn)))
             };

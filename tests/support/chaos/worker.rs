@@ -7,7 +7,7 @@ use diesel_async::{AsyncConnection, RunQueryDsl};
 use pgqueue_core::{BoxError, Context, Outcome};
 
 use super::evidence::{Event, Evidence, How};
-use super::{Act, LEASE, MAX_LOST, QUEUES, Soak, Worker};
+use super::{Act, BATCH, LEASE, MAX_LOST, QUEUES, Soak, Worker};
 
 /// Runs jobs until the process is told to stop.
 ///
@@ -32,9 +32,10 @@ pub async fn run(told: Worker) -> Result<(), BoxError> {
     for (queue, slots) in QUEUES {
         builder = builder.queue(queue, slots);
     }
-    if !told.prefetches {
-        builder = builder.prefetch(Duration::ZERO);
-    }
+    builder = match told.prefetches {
+        true => builder.batch(BATCH),
+        false => builder.prefetch(Duration::ZERO),
+    };
     let worker = builder.only_queues(QUEUES.iter().map(|(queue, _)| *queue));
     let worker = worker.handle_kind("soak", soak).build()?;
     Ok(worker.run_until_signal().await?)

@@ -25,6 +25,11 @@ pub use rules::{Fault, Rewrite, Rewrites};
 
 use rules::{Rules, locked};
 
+/// How long a half-open connection takes up its place.
+const HALF_OPEN: Duration = Duration::from_secs(60);
+/// How long a proxy that cannot accept waits.
+const SHORTLY: Duration = Duration::from_millis(50);
+
 /// How the network behaves, for every connection of a proxy, until it is changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Weather {
@@ -45,7 +50,7 @@ pub enum Weather {
 pub enum End {
     /// Both sides read that the connection was reset.
     Reset,
-    /// Neither side reads anything, ever: a half-open connection on both ends.
+    /// Neither side reads anything for a minute, which is longer than anybody waits: a half-open connection on both ends.
     HalfOpen,
 }
 
@@ -178,8 +183,13 @@ async fn accept(listener: TcpListener, shared: Shared) {
     loop {
         tokio::select! {
             accepted = listener.accept() => {
-                let Ok((client, _)) = accepted else { return };
-                connections.spawn(connect(client, shared.clone()));
+                match accepted {
+                    Ok((client, _)) => {
+                        connections.spawn(connect(client, shared.clone()));
+                    }
+                    // No descriptor is free: some will be.
+                    Err(_) => tokio::time::sleep(SHORTLY).await,
+                }
             }
             // A long run makes many connections: those that have ended are let go.
             Some(_) = connections.join_next() => {}
@@ -202,7 +212,12 @@ async fn connect(client: TcpStream, shared: Shared) -> io::Result<()> {
         ended = pumped => ended,
         Ok(end) = ends.recv() => match end {
             End::Reset => session.reset(),
-            End::HalfOpen => std::future::pending().await,
+            End::HalfOpen => {
+                let reset = async { while !matches!(ends.recv().await, Ok(End::Reset) | Err(_)) {} };
+                // Both are an end of it.
+                let _either = tokio::time::timeout(HALF_OPEN, reset).await;
+                session.reset()
+            }
         },
     }
 }
