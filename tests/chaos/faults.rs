@@ -57,13 +57,14 @@ pub(crate) enum Mix {
 }
 
 impl Mix {
-    /// Gives the longest pause between two faults: of six workers, two or so are stopped at a time.
+    /// Gives the longest pause between two faults.
     pub(crate) fn pace(self) -> Duration {
-        match self {
-            Self::Storm => Duration::from_millis(600),
-            Self::Losses => Duration::from_millis(400),
-            Self::Zombies | Self::ZombiesOfTheDead => Duration::from_millis(2500),
-        }
+        Duration::from_millis(match self {
+            Self::Storm => 600,
+            Self::Losses => 400,
+            // Most processes must be well, to take what the stopped ones have and to run it.
+            Self::Zombies | Self::ZombiesOfTheDead => 3000,
+        })
     }
 
     /// Gives the jobs that go with it.

@@ -11,11 +11,11 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cluster::Cluster;
 
-/// How many jobs may wait before producers rest: enough that no worker is idle, few enough that each is soon met.
+/// How many jobs may wait or run before producers rest: enough that no worker is idle, few enough that each is soon met.
 fn backlog(menu: Menu) -> i64 {
     match menu {
         Menu::All | Menu::Harmless => 1500,
-        Menu::Long | Menu::LongOnce => 200,
+        Menu::Long | Menu::LongOnce => 24,
     }
 }
 

@@ -72,7 +72,7 @@ pub struct Producer {
     pub asynchronous: bool,
     /// What its jobs do.
     pub menu: Menu,
-    /// How many jobs may wait before it rests.
+    /// How many jobs may wait or run before it rests.
     pub backlog: i64,
     /// The file it appends to.
     pub evidence: PathBuf,
@@ -98,7 +98,7 @@ pub enum Menu {
     All,
     /// None that ends its process.
     Harmless,
-    /// Many that take half a second.
+    /// Many that take about as long as a lease, and few at a time: what is taken from one worker soon runs at another.
     Long,
     /// The same, none with a retry: one that is lost is dead at once.
     LongOnce,

@@ -112,8 +112,8 @@ fn wish(rng: &mut Rng, menu: Menu, intent: i64) -> Wish {
     };
     let is_long = matches!(menu, Menu::Long | Menu::LongOnce);
     let act = match act {
-        Act::Sleep(_) if is_long => Act::Sleep(rng.u64(300..900)),
-        Act::Effect(_) if is_long => Act::Effect(rng.u64(300..900)),
+        Act::Sleep(_) if is_long => Act::Sleep(rng.u64(1000..2000)),
+        Act::Effect(_) if is_long => Act::Effect(rng.u64(1000..2000)),
         act => act,
     };
     let queue = match act {

@@ -15,14 +15,14 @@ use super::Producer;
 use super::evidence::{Event, Evidence};
 use super::plan::{End, Plan};
 
-/// How long a producer rests when enough jobs wait, and when the database is away.
+/// How long a producer rests when there are enough jobs, and when the database is away.
 const REST: Duration = Duration::from_millis(100);
 /// How long it waits for a connection or an answer: the network may have gone silent.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Puts the producer's own rows beside its jobs.
 const ORDERS: &str = "INSERT INTO orders (intent) SELECT unnest($1::bigint[])";
-/// How many jobs wait, counted up to the bound.
-const BACKLOG: &str = "SELECT count(*) AS number FROM (SELECT FROM pgqueue_jobs WHERE state = 'pending' LIMIT $1::bigint) AS waiting";
+/// How many jobs wait or run, counted up to the bound.
+const BACKLOG: &str = "SELECT count(*) AS number FROM (SELECT FROM pgqueue_jobs WHERE state IN ('pending', 'running') LIMIT $1::bigint) AS open";
 
 #[derive(QueryableByName)]
 struct Number {
@@ -96,7 +96,7 @@ impl Line<'_> {
         }
     }
 
-    /// Waits while enough jobs wait.
+    /// Rests when there are enough jobs.
     fn rest(&mut self, runtime: &tokio::runtime::Runtime) {
         let most = self.told.backlog;
         let query = || diesel::sql_query(BACKLOG).bind::<BigInt, _>(most);
