@@ -48,10 +48,8 @@ pub(crate) enum Trouble {
 pub(crate) enum Mix {
     /// All.
     Storm,
-    /// Workers are stopped for longer than their lease, and go on.
+    /// Workers are stopped for longer than their lease, and go on; their jobs are dead, requeued and run meanwhile.
     Zombies,
-    /// The same, with jobs that are dead and requeued meanwhile.
-    ZombiesOfTheDead,
     /// Answers to claims are lost. Nobody is killed.
     Losses,
 }
@@ -63,7 +61,7 @@ impl Mix {
             Self::Storm => 600,
             Self::Losses => 400,
             // Most processes must be well, to take what the stopped ones have and to run it.
-            Self::Zombies | Self::ZombiesOfTheDead => 3000,
+            Self::Zombies => 3000,
         })
     }
 
@@ -72,7 +70,6 @@ impl Mix {
         match self {
             Self::Storm => Menu::All,
             Self::Zombies => Menu::Long,
-            Self::ZombiesOfTheDead => Menu::LongOnce,
             Self::Losses => Menu::Harmless,
         }
     }
@@ -83,9 +80,7 @@ impl Trouble {
     pub(crate) fn next(rng: &mut Rng, mix: Mix) -> Self {
         match mix {
             Mix::Storm => Self::any(rng),
-            Mix::Zombies | Mix::ZombiesOfTheDead => {
-                Self::StopWorker(LEASE.mul_f64(1.2 + 0.8 * rng.f64()))
-            }
+            Mix::Zombies => Self::StopWorker(LEASE.mul_f64(1.2 + 0.8 * rng.f64())),
             Mix::Losses => Self::LoseReply(CLAIM, Fault::LoseReply),
         }
     }

@@ -15,7 +15,7 @@ use crate::cluster::Cluster;
 fn backlog(menu: Menu) -> i64 {
     match menu {
         Menu::All | Menu::Harmless => 1500,
-        Menu::Long | Menu::LongOnce => 24,
+        Menu::Long => 24,
     }
 }
 

@@ -98,10 +98,9 @@ pub enum Menu {
     All,
     /// None that ends its process.
     Harmless,
-    /// Many that take about as long as a lease, and few at a time: what is taken from one worker soon runs at another.
+    /// Many that take about as long as a lease, few at a time, none with a retry: one that is lost is dead at once, and need not
+    /// wait for others that were lost when somebody has requeued it.
     Long,
-    /// The same, none with a retry: one that is lost is dead at once.
-    LongOnce,
 }
 
 /// What a handler does with a job.

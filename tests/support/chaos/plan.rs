@@ -107,10 +107,10 @@ fn wish(rng: &mut Rng, menu: Menu, intent: i64) -> Wish {
         930..960 => Act::Snooze,
         960..980 => Act::GiveUp,
         980..982 => Act::Sleep(2500),
-        982..985 if menu != Menu::Harmless => Act::Crash,
+        982..985 if menu == Menu::All => Act::Crash,
         _ => Act::Return,
     };
-    let is_long = matches!(menu, Menu::Long | Menu::LongOnce);
+    let is_long = menu == Menu::Long;
     let act = match act {
         Act::Sleep(_) if is_long => Act::Sleep(rng.u64(1000..2000)),
         Act::Effect(_) if is_long => Act::Effect(rng.u64(1000..2000)),
@@ -130,8 +130,7 @@ fn wish(rng: &mut Rng, menu: Menu, intent: i64) -> Wish {
         delay: Duration::from_millis(if is_delayed { rng.u64(1..2000) } else { 0 }),
         max_retries: rng.i32(match menu {
             Menu::All | Menu::Harmless => 0..=3,
-            Menu::Long => 3..=3,
-            Menu::LongOnce => 0..=0,
+            Menu::Long => 0..=0,
         }),
         priority: if rng.u8(..10) == 0 { rng.i16(0..=9) } else { 5 },
     }
