@@ -234,13 +234,13 @@ impl Database {
         };
         let job = &before.jobs[usize::from(run.job)];
         let stored = self.run(&finish(self.id(run), run, job, ending))?;
-        let stored: Vec<&str> = stored
-            .iter()
-            .filter_map(|row| row.split(' ').nth(1))
-            .collect();
+        let token_and_state =
+            |row: &String| row.split(' ').skip(1).take(2).collect::<Vec<_>>().join(" ");
+        let stored: Vec<String> = stored.iter().map(token_and_state).collect();
         let is_ours = job.is_run_by(run, RULES_HERE.fence, &RULES_HERE);
         let state = after.jobs[usize::from(run.job)].state.name();
-        let expected: Vec<&str> = is_ours.then_some(state).into_iter().collect();
+        let expected = is_ours.then(|| format!("{} {state}", run.token));
+        let expected: Vec<String> = expected.into_iter().collect();
         agree("what became of the row", stored, expected)
     }
 
