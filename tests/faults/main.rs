@@ -23,8 +23,9 @@ mod zombie;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use pgqueue_core::{Error, Job, JobRow, Worker, WorkerBuilder, WorkerHandle};
+use pgqueue_core::{Job, JobRow, Worker, WorkerBuilder};
 use pgqueue_suite::process::{Act, Settings, WorkerProcess};
+use pgqueue_suite::running::{Running, run};
 use pgqueue_suite::{TestDatabase, wait_until};
 
 /// The lease of most tests: short, but longer than a busy machine keeps a thread waiting.
@@ -56,26 +57,6 @@ fn builder(db: &TestDatabase) -> WorkerBuilder {
         .lease(LEASE)
         .lost_base_wait(Duration::ZERO)
         .retry_base_wait(Duration::from_millis(100))
-}
-
-/// A worker that runs in this process until it is stopped.
-struct Running {
-    handle: WorkerHandle,
-    task: tokio::task::JoinHandle<Result<(), Error>>,
-}
-
-fn run(worker: Worker) -> Running {
-    Running {
-        handle: worker.handle(),
-        task: tokio::spawn(worker.run(std::future::pending::<()>())),
-    }
-}
-
-impl Running {
-    async fn stop(self) {
-        self.handle.stop();
-        self.task.await.unwrap().unwrap();
-    }
 }
 
 /// Starts a worker in this process that completes every [`Act`] at once, with its name as the output, and waits until

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use pgqueue_suite::TestDatabase;
+use pgqueue_suite::{TestDatabase, engine_settings};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 use super::outcome::Outcome;
 use super::script::{Memory, Role, Row, Scenario, Step, number};
 use super::settings::{Isolation, Planner};
 
-const SOURCE: &str = include_str!("../../pgqueue-core/src/source.rs");
 /// How to write rows shortly, and a trigger that writes down each committed move of a job.
 const PROLOGUE: &str = include_str!("prologue.sql");
 const RESET: &str = "\
@@ -121,16 +120,6 @@ fn prepared(steps: &[Step]) -> Vec<&'static str> {
     names
 }
 
-/// Reads a constant of the engine's settings out of its source.
-fn settings(name: &str) -> &'static str {
-    let start = format!("const {name}: &str = \"");
-    let (_, rest) = SOURCE
-        .split_once(&start)
-        .expect("the constant is in source.rs");
-    let (text, _) = rest.split_once("\";").unwrap();
-    text.trim_start_matches('\\')
-}
-
 async fn connect(db: &TestDatabase) -> Client {
     let (client, connection) = tokio_postgres::connect(db.url(), NoTls).await.unwrap();
     tokio::spawn(connection);
@@ -139,10 +128,10 @@ async fn connect(db: &TestDatabase) -> Client {
 
 async fn settle_in(client: &Client, role: Role) {
     if role != Role::Host {
-        execute(client, settings("SESSION")).await;
+        execute(client, engine_settings("SESSION")).await;
     }
     if role == Role::Claimer {
-        execute(client, settings("CLAIM_SESSION")).await;
+        execute(client, engine_settings("CLAIM_SESSION")).await;
     }
     execute(client, PATIENT).await;
 }

@@ -15,8 +15,9 @@ mod transaction;
 
 use std::time::Duration;
 
-use pgqueue_core::{Error, JobState, NewJob, Worker, WorkerBuilder, WorkerHandle};
+use pgqueue_core::{JobState, NewJob, Worker, WorkerBuilder};
 use pgqueue_suite::TestDatabase;
+use pgqueue_suite::running::Running;
 use serde_json::json;
 
 /// So long a poll interval that no test ever sees a poll: what happens, was announced.
@@ -34,26 +35,6 @@ fn worker(url: &str) -> WorkerBuilder {
     Worker::builder(url)
         .handle_kind("job", async |_, _| Ok::<_, String>(()))
         .poll_interval(HOUR)
-}
-
-/// A worker at work.
-struct Running {
-    handle: WorkerHandle,
-    task: tokio::task::JoinHandle<Result<(), Error>>,
-}
-
-impl Running {
-    fn start<S: Send + Sync + 'static>(builder: WorkerBuilder<S>) -> Self {
-        let worker = builder.build().unwrap();
-        let handle = worker.handle();
-        let task = tokio::spawn(worker.run(std::future::pending::<()>()));
-        Self { handle, task }
-    }
-
-    async fn stop(self) {
-        self.handle.stop();
-        self.task.await.unwrap().unwrap();
-    }
 }
 
 /// Enqueues jobs one after the other, each when the one before has run: only a worker that hears of them runs them all.

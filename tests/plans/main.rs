@@ -6,7 +6,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     reason = "a helper that unwraps fails with the line to look at, as a test does"
 )]
 

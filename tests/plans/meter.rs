@@ -1,12 +1,11 @@
 //! Sessions as the engine and a host have them, and what a statement costs in one.
 
-use pgqueue_suite::TestDatabase;
+use pgqueue_suite::{TestDatabase, engine_settings};
 use serde_json::Value;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 /// Where the statements are.
 pub(super) const SQL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/pgqueue-core/src/sql");
-const SOURCE: &str = include_str!("../../pgqueue-core/src/source.rs");
 
 /// Whose session runs a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,21 +22,14 @@ pub(super) fn statement(file: &str) -> String {
     std::fs::read_to_string(format!("{SQL}/{file}.sql")).unwrap()
 }
 
-/// Reads a constant of the engine's settings out of its source.
-fn settings(name: &str) -> &'static str {
-    let start = format!("const {name}: &str = \"");
-    let (_, rest) = SOURCE
-        .split_once(&start)
-        .expect("the constant is in source.rs");
-    let (text, _) = rest.split_once("\";").unwrap();
-    text.trim_start_matches('\\')
-}
-
 pub(super) async fn connect(db: &TestDatabase, session: Session) -> Client {
     let (client, connection) = tokio_postgres::connect(db.url(), NoTls).await.unwrap();
     tokio::spawn(connection);
     if session != Session::Host {
-        client.batch_execute(settings("SESSION")).await.unwrap();
+        client
+            .batch_execute(engine_settings("SESSION"))
+            .await
+            .unwrap();
         client
             .batch_execute("SET statement_timeout = 0")
             .await
@@ -45,7 +37,7 @@ pub(super) async fn connect(db: &TestDatabase, session: Session) -> Client {
     }
     if session == Session::Claim {
         client
-            .batch_execute(settings("CLAIM_SESSION"))
+            .batch_execute(engine_settings("CLAIM_SESSION"))
             .await
             .unwrap();
     }

@@ -16,6 +16,7 @@ pub mod chaos;
 pub mod performance;
 pub mod process;
 pub mod proxy;
+pub mod running;
 pub mod seed;
 pub mod site;
 
@@ -216,6 +217,21 @@ pub async fn wait_until<F: Future<Output = bool>>(what: &str, mut holds: impl Fn
         );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// Reads a constant of the engine's session settings out of its source, for tests that run its statements by themselves.
+///
+/// # Panics
+/// When `source.rs` has no such constant.
+#[must_use]
+pub fn engine_settings(name: &str) -> &'static str {
+    const SOURCE: &str = include_str!("../../pgqueue-core/src/source.rs");
+    let start = format!("const {name}: &str = \"");
+    let (_, rest) = SOURCE
+        .split_once(&start)
+        .expect("the constant is in source.rs");
+    let (text, _) = rest.split_once("\";").expect("the constant is a text");
+    text.trim_start_matches('\\')
 }
 
 /// Shows the worker's logs in the output of a failing test when `RUST_LOG` is set.

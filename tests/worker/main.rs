@@ -31,12 +31,11 @@ use std::time::Duration;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::StreamExt;
 use pgqueue_core::{
-    Context, Error, HandlerResult, JobRow, JobState, NewJob, RawJob, RunError, Worker,
-    WorkerBuilder, WorkerHandle,
+    Context, HandlerResult, JobRow, JobState, NewJob, RawJob, RunError, Worker, WorkerBuilder,
 };
+use pgqueue_suite::running::Running;
 use pgqueue_suite::{TestDatabase, wait_until};
 use serde_json::json;
-use tokio::task::JoinHandle;
 
 /// So long a poll interval that no test ever sees a poll: what happens, was announced.
 const HOUR: Duration = Duration::from_secs(3600);
@@ -61,33 +60,6 @@ where
     Worker::builder(db.url())
         .handle_kind("job", handler)
         .poll_interval(HOUR)
-}
-
-/// A worker at work.
-struct Running {
-    handle: WorkerHandle,
-    task: JoinHandle<Result<(), Error>>,
-}
-
-impl Running {
-    fn start<S: Send + Sync + 'static>(builder: WorkerBuilder<S>) -> Self {
-        let worker = builder.build().unwrap();
-        let handle = worker.handle();
-        let task = tokio::spawn(worker.run(std::future::pending::<()>()));
-        Self { handle, task }
-    }
-
-    /// Stops gracefully, and waits for the end.
-    async fn stop(self) {
-        self.handle.stop();
-        self.task.await.unwrap().unwrap();
-    }
-
-    /// Stops without grace, and waits for the end.
-    async fn stop_now(self) {
-        self.handle.stop_now();
-        self.task.await.unwrap().unwrap();
-    }
 }
 
 /// Enqueues a job, runs it and whatever else is due until nothing is left, and gives its row.
