@@ -80,7 +80,6 @@ async fn run(bug: Bug) -> Report {
         jobs: 0,
         kills: 0,
         promotions: 0,
-        pace: bug.mix.pace(),
         outages_every: Duration::MAX,
         bug: Some(bug),
     };

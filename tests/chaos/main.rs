@@ -22,7 +22,6 @@ mod watch;
 
 use std::time::Duration;
 
-use faults::Mix;
 use soak::Settings;
 
 /// Reads a number from the environment.
@@ -41,7 +40,6 @@ fn settings(length: Duration) -> Settings {
         jobs: 20_000,
         kills: 100,
         promotions: 1,
-        pace: Mix::Storm.pace(),
         outages_every: Duration::from_secs(40),
         bug: None,
     }

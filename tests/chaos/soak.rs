@@ -30,8 +30,6 @@ pub(crate) struct Settings {
     pub(crate) kills: usize,
     /// And until a standby has taken over so often.
     pub(crate) promotions: usize,
-    /// The longest pause between two faults.
-    pub(crate) pace: Duration,
     /// How often PostgreSQL goes down, by turns restarted and failed over.
     pub(crate) outages_every: Duration,
     pub(crate) bug: Option<Bug>,
@@ -147,7 +145,7 @@ impl Run {
         let (mut outage, mut judged) = (Instant::now(), Instant::now());
         self.fleet.fill();
         while !self.is_long_enough().await {
-            let pace = u64::try_from(self.settings.pace.as_millis()).unwrap();
+            let pace = u64::try_from(self.mix.pace().as_millis()).unwrap();
             tokio::time::sleep(Duration::from_millis(self.rng.u64(0..=pace))).await;
             let trouble = Trouble::next(&mut self.rng, self.mix);
             trouble.strike(&mut self.fleet, &self.cluster).await;
