@@ -10,7 +10,7 @@ use pgqueue_core::schema::pgqueue_jobs;
 use pgqueue_core::{Job, JobRow, JobState, NewJob, Span, enqueue_all};
 use pgqueue_suite::TestDatabase;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::job;
 
@@ -121,6 +121,34 @@ fn all_settings_are_stored() {
         row.payload,
         json!({"to": "user@example.com", "parts": [1, 2.5, null, "ü"]})
     );
+}
+
+/// Half of them are of everyday size, where most digits count; the others are of all sizes.
+#[test]
+fn a_number_in_a_payload_comes_back_to_its_last_bit() {
+    let db = TestDatabase::migrated();
+    let conn = &mut db.sync();
+    let mut rng = fastrand::Rng::with_seed(1);
+    let of_any_size = |rng: &mut fastrand::Rng| {
+        std::iter::repeat_with(|| f64::from_bits(rng.u64(..)))
+            .find(|number| number.is_finite() && *number != 0.0)
+            .unwrap()
+    };
+    let numbers: Vec<f64> = (0..1000)
+        .map(|index| match index % 2 {
+            0 => rng.f64() * 100.0,
+            _ => of_any_size(&mut rng),
+        })
+        .collect();
+
+    NewJob::new("report", json!(numbers)).enqueue(conn).unwrap();
+
+    let stored: Value = pgqueue_jobs::table
+        .select(pgqueue_jobs::payload)
+        .first(conn)
+        .unwrap();
+    let stored: Vec<f64> = serde_json::from_value(stored).unwrap();
+    assert_eq!(stored, numbers);
 }
 
 #[test]
