@@ -58,7 +58,7 @@ impl Dashboard {
         DashboardBuilder {
             source: source.into(),
             path: String::new(),
-            policy: None,
+            policies: Vec::new(),
             basic: Basic::new(),
             read_only: false,
             open_health_checks: false,
@@ -119,7 +119,7 @@ impl HttpServiceFactory for Dashboard {
 pub struct DashboardBuilder {
     source: Source,
     path: String,
-    policy: Option<Policy>,
+    policies: Vec<Policy>,
     basic: Basic,
     read_only: bool,
     open_health_checks: bool,
@@ -139,7 +139,7 @@ impl DashboardBuilder {
 
     /// Lets in whom this check lets in: `async |request: &ServiceRequest| -> Result<Access, Denied>`.
     pub fn access(mut self, check: impl CheckAccess) -> Self {
-        self.policy = Some(Policy::Check(Arc::new(check)));
+        self.policies.push(Policy::Check(Arc::new(check)));
         self
     }
 
@@ -158,13 +158,13 @@ impl DashboardBuilder {
     /// Lets in only browsers on this machine that address it as `localhost` or a loopback address. A request that came
     /// through a proxy is refused.
     pub fn loopback_only(mut self) -> Self {
-        self.policy = Some(Policy::Loopback);
+        self.policies.push(Policy::Loopback);
         self
     }
 
     /// Lets everybody in, with all permissions: for use behind a middleware of your own that has checked already.
     pub fn insecure_open_to_everybody(mut self) -> Self {
-        self.policy = Some(Policy::Open);
+        self.policies.push(Policy::Open);
         self
     }
 
@@ -219,21 +219,20 @@ impl DashboardBuilder {
     /// # Errors
     /// [`ErrorKind::Configuration`](pgqueue_core::ErrorKind::Configuration) when nobody said who may see it, when two
     /// ways to let people in were chosen, and for a path, base or origin that cannot be one.
-    pub fn build(self) -> Result<Dashboard, Error> {
-        let policy = match (self.policy, self.basic.is_empty()) {
-            (Some(policy), true) => policy,
-            (None, false) => Policy::Basic(Arc::new(self.basic)),
-            (Some(_), false) => {
-                return Err(Error::configuration(
-                    "the dashboard has users with passwords and another way to let people in: choose one",
-                ));
-            }
-            (None, true) => {
-                return Err(Error::configuration(
-                    "nobody said who may see the dashboard: choose `access`, `basic`, `loopback_only` or `insecure_open_to_everybody`",
-                ));
-            }
-        };
+    pub fn build(mut self) -> Result<Dashboard, Error> {
+        if !self.basic.is_empty() {
+            self.policies.push(Policy::Basic(Arc::new(self.basic)));
+        }
+        let policy = self.policies.pop().ok_or_else(|| {
+            Error::configuration(
+                "nobody said who may see the dashboard: choose `access`, `basic`, `loopback_only` or `insecure_open_to_everybody`",
+            )
+        })?;
+        if !self.policies.is_empty() {
+            return Err(Error::configuration(
+                "more than one way says who may see the dashboard: choose one of `access`, `basic`, `loopback_only` and `insecure_open_to_everybody`",
+            ));
+        }
         let path = checked_path("path", &self.path)?;
         let external_base = self
             .external_base

@@ -1,5 +1,6 @@
 //! Who gets in, and who may do what: every route of the table against every sort of visitor.
 
+use actix_web::dev::ServiceRequest;
 use argon2::Argon2;
 use argon2::password_hash::PasswordHasher as _;
 use pgqueue_dashboard::{Access, Dashboard, DashboardBuilder, Denied, PasswordHash, Permissions};
@@ -218,7 +219,7 @@ async fn a_loopback_dashboard_refuses_proxies_and_other_names() {
 #[actix_web::test]
 async fn a_check_of_the_host_decides() {
     let site = Site::of(TestDatabase::migrated(), |builder| {
-        builder.access(async |request: &actix_web::dev::ServiceRequest| {
+        builder.access(async |request: &ServiceRequest| {
             match request
                 .headers()
                 .get("x-user")
@@ -273,14 +274,30 @@ fn settings_that_cannot_be_are_refused_by_name() {
     assert!(refused(|builder| builder.path("/a/../b")).contains("path"));
     assert!(refused(|builder| builder.external_base("//evil.example")).contains("external base"));
     assert!(refused(|builder| builder.trusted_origin("admin.example")).contains("trusted origin"));
-    let both = |builder: DashboardBuilder| {
-        let hash = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ$G0xaXqXlAbQ1gCHtm2PB6ptLBCWDrdVfTdYr9bhZ0q4";
-        builder.basic(
-            "alice",
-            PasswordHash::parse(hash).unwrap(),
-            Permissions::all(),
-        )
-    };
-    assert!(refused(both).contains("choose one"));
     assert!(PasswordHash::parse("hunter2").unwrap_err().contains("PHC"));
+}
+
+#[test]
+fn a_dashboard_with_two_choices_of_access_is_not_built_whichever_they_are() {
+    let choices: [fn(DashboardBuilder) -> DashboardBuilder; 4] = [
+        |builder| builder.access(async |_: &ServiceRequest| Err(Denied::Forbidden)),
+        |builder| {
+            let hash = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ$G0xaXqXlAbQ1gCHtm2PB6ptLBCWDrdVfTdYr9bhZ0q4";
+            builder.basic(
+                "alice",
+                PasswordHash::parse(hash).unwrap(),
+                Permissions::all(),
+            )
+        },
+        DashboardBuilder::loopback_only,
+        DashboardBuilder::insecure_open_to_everybody,
+    ];
+
+    for (index, first) in choices.iter().enumerate() {
+        for (_, second) in choices.iter().enumerate().filter(|(at, _)| *at != index) {
+            let both = second(first(Dashboard::builder("postgres://localhost/shop")));
+            let error = both.build().unwrap_err();
+            assert!(error.to_string().contains("choose one of"), "{error}");
+        }
+    }
 }
