@@ -1,12 +1,11 @@
 //! The migration lock, held by somebody else: who waits for it holds up nobody, and says whom it waits for.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
 use std::thread;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
-use pgqueue_core::{Error, migrate, migrate_async};
+use pgqueue_core::{migrate, migrate_async};
+use pgqueue_suite::log::Log;
 use pgqueue_suite::{TestDatabase, wait_until};
 
 use super::{VERSION, assert_works};
@@ -111,35 +110,6 @@ async fn another_schema_is_migrated_while_the_lock_of_one_is_held() {
     );
 }
 
-/// What is logged while it is the subscriber of its thread.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-fn migrate_logging_to(log: &Log, conn: &mut PgConnection) -> Result<(), Error> {
-    let log = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(move || log.clone())
-        .finish();
-    tracing::subscriber::with_default(subscriber, || migrate(conn))
-}
-
 #[tokio::test]
 async fn a_migration_that_waits_long_warns_once_and_names_whom_it_waits_for() {
     let db = TestDatabase::empty();
@@ -147,7 +117,10 @@ async fn a_migration_that_waits_long_warns_once_and_names_whom_it_waits_for() {
     let (log, mut conn) = (Log::default(), db.sync());
     let migrating = thread::spawn({
         let log = log.clone();
-        move || migrate_logging_to(&log, &mut conn)
+        move || {
+            let _listening = log.listen();
+            migrate(&mut conn)
+        }
     });
 
     wait_until("it warns", async || log.text().contains("WARN")).await;

@@ -12,6 +12,7 @@
 #[path = "../../benches/support/mod.rs"]
 pub mod bench;
 pub mod chaos;
+pub mod log;
 #[path = "../../benches/performance/mod.rs"]
 pub mod performance;
 pub mod process;

@@ -8,12 +8,14 @@
 mod building;
 mod cancel;
 mod causes;
+mod clocks;
 mod concurrency;
 mod connecting;
 mod context;
 mod deadline;
 mod finding;
 mod kit;
+mod logs;
 mod operating;
 mod operations;
 mod outcomes;

@@ -62,7 +62,7 @@ impl Rescue {
             if taken.is_empty() {
                 break; // the rest is locked by somebody: next time
             }
-            log(&taken, "rescued a job whose worker died");
+            log(&taken, "its worker died");
             rescued.jobs.extend(taken);
         }
         if overdue {
@@ -71,10 +71,7 @@ impl Rescue {
                 limit: BATCH,
             };
             let taken: Vec<Taken> = link.load(statement).await?;
-            log(
-                &taken,
-                "took a job whose worker does not enforce its deadline",
-            );
+            log(&taken, "its worker does not enforce its deadline");
             rescued.jobs.extend(taken);
         }
         Ok(rescued)
@@ -88,8 +85,20 @@ impl Rescue {
     }
 }
 
-fn log(taken: &[Taken], message: &str) {
+fn log(taken: &[Taken], cause: &str) {
     for (id, queue, kind, state, _) in taken {
-        tracing::warn!(job.id = id, queue, kind, state = state.name(), "{message}");
+        match state {
+            JobState::Dead => {
+                tracing::error!(job.id = id, queue, kind, error = cause, "job is dead");
+            }
+            _ => tracing::warn!(
+                job.id = id,
+                queue,
+                kind,
+                state = state.name(),
+                error = cause,
+                "rescued a job"
+            ),
+        }
     }
 }

@@ -70,6 +70,9 @@ fn log(finish: &Finish, state: JobState) {
             error = failure.message.as_str(),
             "job failed; it will be retried"
         ),
+        (Ending::RetryAfter(_, cause), JobState::Dead) => {
+            log_end!(error, finish, error = cause.as_str(), "job is dead");
+        }
         (Ending::RetryAfter(_, cause), _) => log_end!(
             warn,
             finish,
