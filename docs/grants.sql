@@ -20,7 +20,7 @@ BEGIN
     END LOOP;
 
     -- Who may create there could lay an operator or a function in the way of those who work there.
-    EXECUTE format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC', schema_name);
+    EXECUTE format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC, jobs_producer, jobs_worker, jobs_viewer, jobs_operator', schema_name);
     EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO jobs_owner', schema_name);
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO jobs_producer, jobs_worker, jobs_viewer, jobs_operator', schema_name);
 

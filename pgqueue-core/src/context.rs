@@ -84,7 +84,7 @@ impl<S> Context<S> {
         &self.state
     }
 
-    /// Gives the job's id. With [`fencing_token`](Self::fencing_token) it makes an idempotency key for other systems.
+    /// Gives the job's id, which is the same in every run: an idempotency key for other systems.
     #[must_use]
     pub fn id(&self) -> i64 {
         self.run.id

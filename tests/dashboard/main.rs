@@ -16,6 +16,5 @@ mod lists;
 mod living;
 mod mounting;
 mod operations;
-mod roles;
 
 use pgqueue_suite::site;

@@ -33,6 +33,36 @@ fn tables_that_somebody_else_made_become_the_owners() {
     roles.drop(&db);
 }
 
+#[test]
+fn who_is_no_superuser_runs_the_script_as_a_member_of_the_owner() {
+    let db = TestDatabase::empty();
+    let roles = Roles {
+        test: format!("owner_managed_{}", std::process::id()),
+    };
+    // As the first user of a managed server: it may make roles, and the database is its own.
+    let admin = roles.name("admin");
+    db.execute(&format!(
+        "CREATE ROLE {admin} LOGIN CREATEROLE PASSWORD 'change-me'; ALTER SCHEMA public OWNER TO {admin}"
+    ));
+    let mut conn = roles.connect(&db, "admin");
+    pgqueue_core::migrate(&mut conn).unwrap();
+    let (_, rest) = DOCS.split_once("the first thing to run is `").unwrap();
+    let (first, _) = rest.split_once('`').unwrap();
+
+    conn.batch_execute(&roles.named(first)).unwrap();
+    conn.batch_execute(&roles.named(GRANTS)).unwrap();
+
+    assert_eq!(owners(&db), [roles.name("jobs_owner")]);
+    conn.batch_execute(&roles.named(GRANTS))
+        .expect("it may be run again");
+    db.execute(&format!("ALTER SCHEMA public OWNER TO postgres"));
+    for role in NAMES.iter().filter(|name| name.starts_with("jobs_")) {
+        let role = roles.name(role);
+        db.execute(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}"));
+    }
+    db.execute(&format!("DROP OWNED BY {admin} CASCADE; DROP ROLE {admin}"));
+}
+
 /// Names those whom anything of ours belongs to.
 fn owners(db: &TestDatabase) -> Vec<String> {
     db.texts(

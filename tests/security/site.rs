@@ -97,6 +97,16 @@ async fn a_viewer_serves_every_page_and_is_refused_every_change() {
             refused.text
         );
     }
+    for (path, form) in [
+        (format!("/jobs/{job}/requeue"), &[][..]),
+        (format!("/jobs/{job}/clone"), &[]),
+        ("/queue/pause".to_owned(), &[("queue", "mail")]),
+    ] {
+        let page = site.post(&path, form).await;
+        assert_eq!(page.status, StatusCode::FORBIDDEN, "{path}: {}", page.text);
+        let says_why = page.text.contains("permission denied for table");
+        assert!(says_why, "{path}: {}", page.text);
+    }
     let revealed = post(&site, &format!("/api/v1/jobs/{job}/reveal"), &json!({})).await;
     assert_eq!(revealed.status, StatusCode::FORBIDDEN, "no entry, no sight");
     assert_eq!(site.database.job(job).state, JobState::Dead);

@@ -13,8 +13,8 @@
 -- uses index pgqueue_jobs_dequeue: equality on queue and priority, run_at between the cursor and now
 -- The cursor trails now by half a second: run_at is the start of the host's transaction, so rows appear behind now.
 -- A job without a retry left is claimed only into a free slot: lost while it waits, it would be dead without having run.
--- The first such job beyond them, and all behind it, are left, and so is what exceeds the bytes. The last column tells how
--- many were visited, left or not.
+-- Beyond the free slots the first such job, and all behind it, are left, and so is what exceeds the bytes. The last column
+-- tells how many were visited, left or not.
 -- MATERIALIZED and ARRAY(…) keep the LIMIT: as a plain subquery it may be run once a row and claim more.
 WITH picked AS MATERIALIZED (
     SELECT due.id, due.is_left

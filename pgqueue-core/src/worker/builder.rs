@@ -194,7 +194,7 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
 
     /// Sets how often the worker looks for jobs that it was not notified of, 10 ms or more; 5 s by default.
     ///
-    /// Without notifications (PgBouncer in transaction mode) a job waits that long at most, half of it on average. An idle
+    /// Without notifications (while the session that listens is away) a job waits that long at most, half of it on average. An idle
     /// worker makes about one query a second by default, two of them for each poll.
     pub fn poll_interval(mut self, interval: Duration) -> Self {
         self.config.poll_interval = interval;
@@ -217,7 +217,7 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
     /// Sets how many processes a job may take down, as the only suspect, before it is dead; 3 by default.
     ///
     /// The first loss does not count: many jobs ran then. After it a job is claimed only while no other such job runs in
-    /// the process.
+    /// the process. Whichever worker takes the dead one's jobs counts by its own setting: give all of a schema the same.
     pub fn max_lost(mut self, losses: i32) -> Self {
         self.config.max_lost = losses;
         self
@@ -249,13 +249,15 @@ impl<S: Send + Sync + 'static> WorkerBuilder<S> {
     }
 
     /// Sets how long completed jobs are kept; 24 h by default, zero deletes them at once.
+    ///
+    /// A worker deletes what it finds in its schema, whoever ran it: the shortest retention of all workers counts for all jobs.
     pub fn completed_retention(mut self, retention: Duration) -> Self {
         self.config.completed_retention = retention;
         self
     }
 
     /// Sets how long cancelled jobs are kept; 24 h by default, zero deletes them at the next pruning. Dead jobs are kept
-    /// until somebody purges them.
+    /// until somebody purges them. As with [`completed_retention`](Self::completed_retention), the shortest of all workers counts.
     pub fn cancelled_retention(mut self, retention: Duration) -> Self {
         self.config.cancelled_retention = retention;
         self
