@@ -55,7 +55,7 @@ fn who_is_no_superuser_runs_the_script_as_a_member_of_the_owner() {
     assert_eq!(owners(&db), [roles.name("jobs_owner")]);
     conn.batch_execute(&roles.named(GRANTS))
         .expect("it may be run again");
-    db.execute(&format!("ALTER SCHEMA public OWNER TO postgres"));
+    db.execute("ALTER SCHEMA public OWNER TO postgres");
     for role in NAMES.iter().filter(|name| name.starts_with("jobs_")) {
         let role = roles.name(role);
         db.execute(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}"));
