@@ -2,12 +2,8 @@
 
 use super::*;
 use pgqueue_core::{Context, ErrorKind, JobState};
+use pgqueue_suite::proxy::statements::{BEAT, CLAIM, FINISH, LEDGER};
 use pgqueue_suite::proxy::{Fault, Proxy};
-
-const CLAIM: &str = "-- Claims due jobs of several queues";
-const BEAT: &str = "-- Renews a worker's lease";
-const LEDGER: &str = "-- Tells which migrations";
-const FINISH: &str = "-- Ends runs";
 
 /// Starts a worker behind a proxy that runs one job at a time and keeps the job's id as its output.
 fn run_behind(proxy: &Proxy) -> Running {

@@ -12,8 +12,10 @@
 
 mod rules;
 mod session;
+pub mod statements;
 mod wire;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
@@ -128,6 +130,12 @@ impl Proxy {
     /// Tells how many faults have struck.
     #[must_use]
     pub fn struck(&self) -> usize {
+        self.shared.rules.struck().values().sum()
+    }
+
+    /// Tells how many have struck each statement.
+    #[must_use]
+    pub fn struck_by_statement(&self) -> BTreeMap<&'static str, usize> {
         self.shared.rules.struck()
     }
 

@@ -1,6 +1,6 @@
 //! What a proxy does to single statements: the faults that are armed, and the texts that are replaced.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,7 +22,8 @@ pub enum Fault {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rules {
     armed: Arc<Mutex<Vec<(&'static str, Fault)>>>,
-    struck: Arc<AtomicUsize>,
+    /// How often a fault has struck, by the statement.
+    struck: Arc<Mutex<BTreeMap<&'static str, usize>>>,
     cut_after: Arc<Mutex<Option<usize>>>,
     /// How long the next connections take to be made, one each.
     pub(super) delays: Arc<Mutex<VecDeque<Duration>>>,
@@ -38,8 +39,12 @@ impl Rules {
         *locked(&self.cut_after) = None;
     }
 
-    pub(super) fn struck(&self) -> usize {
-        self.struck.load(Ordering::SeqCst)
+    pub(super) fn struck(&self) -> BTreeMap<&'static str, usize> {
+        locked(&self.struck).clone()
+    }
+
+    fn count(&self, what: &'static str) {
+        *locked(&self.struck).entry(what).or_default() += 1;
     }
 
     pub(super) fn cut_after(&self, bytes: usize) {
@@ -51,7 +56,7 @@ impl Rules {
         let mut left = locked(&self.cut_after);
         let passed = left.as_mut()?;
         if *passed < bytes {
-            self.struck.fetch_add(1, Ordering::SeqCst);
+            self.count("an answer was cut");
             return left.take();
         }
         *passed -= bytes;
@@ -69,8 +74,8 @@ impl Rules {
         let Some(at) = armed.iter().position(|rule| matches(*rule, text, fault)) else {
             return false;
         };
-        armed.remove(at);
-        self.struck.fetch_add(1, Ordering::SeqCst);
+        let (statement, _) = armed.remove(at);
+        self.count(statement);
         true
     }
 }
