@@ -5,12 +5,13 @@
 
 use std::time::Duration;
 
+use pgqueue_suite::proxy::statements::*;
 use pgqueue_suite::proxy::{Rewrite, Rewrites};
 
 use crate::checker::Rule::{self, *};
 use crate::faults::Mix;
 use crate::report::Report;
-use crate::soak::{self, Settings};
+use crate::soak::{self, Least, Settings};
 
 /// A bug.
 #[derive(Debug, Clone)]
@@ -43,26 +44,19 @@ const fn rewrite(of: &'static str, from: &'static str, to: &'static str) -> Rewr
     Rewrite { of, from, to }
 }
 
-const CLAIM: &str = "-- Claims due jobs of several queues";
-const FINISH: &str = "-- Ends runs, each";
-const COMPLETE: &str = "-- Completes a job inside";
-const RESCUE: &str = "-- Takes running jobs from dead workers";
-const EXPIRE: &str = "-- Deletes the rows of workers";
-const RECONCILE: &str = "-- Releases, unburnt, jobs";
-
 /// How often a bug may hide: a race takes luck.
-const TRIES: usize = 5;
+const TRIES: u64 = 5;
+/// How long it takes at most to find one that shows.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs a queue with a bug in it, and checks that one of the rules is found broken.
 async fn assert_found(bug: Bug, rules: &[Rule]) {
     let mut reports = Vec::new();
-    for _ in 0..TRIES {
-        let report = run(bug.clone()).await;
-        if report
-            .violations
-            .iter()
-            .any(|found| rules.contains(&found.rule))
-        {
+    for number in 0..TRIES {
+        let report = run(bug.clone(), number).await;
+        let mut violations = report.violations.iter();
+        if violations.any(|found| rules.contains(&found.rule)) {
+            assert!(report.took < LIMIT, "{report}");
             return;
         }
         reports.push(report.to_string());
@@ -70,23 +64,39 @@ async fn assert_found(bug: Bug, rules: &[Rule]) {
     panic!("none of {rules:?} in {reports:#?}");
 }
 
+/// Checks that the rules hold for the queue as it is, under the same faults and for the same time as for one with a bug.
+async fn assert_nothing_found(mix: Mix) {
+    let report = run(Bug { mix, ..NONE }, 0).await;
+    assert_eq!(report.violations, [], "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_that_are_stopped_break_no_rule_without_a_bug() {
+    assert_nothing_found(Mix::Zombies).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn claims_that_are_not_answered_break_no_rule_without_a_bug() {
+    assert_nothing_found(Mix::Losses).await;
+}
+
 /// Runs it for less than a minute.
 #[expect(clippy::print_stderr, reason = "the figures are what one runs it for")]
-async fn run(bug: Bug) -> Report {
+async fn run(bug: Bug, number: u64) -> Report {
     let is_rewritten = !bug.rewrites.is_empty();
+    let seed = crate::number("CHAOS_SEED").unwrap_or_else(|| fastrand::u64(..1_000_000));
     let settings = Settings {
-        seed: crate::number("CHAOS_SEED").unwrap_or_else(|| fastrand::u64(..1_000_000)),
+        seed: seed + number,
         length: bug.length,
-        jobs: 0,
-        kills: 0,
-        promotions: 0,
+        least: Least::default(),
         outages_every: Duration::MAX,
+        restarts_to_promotion: 1,
         bug: Some(bug),
     };
     let report = soak::run(settings).await;
     let test = std::thread::current();
     let (test, took) = (test.name().unwrap_or_default(), report.took.as_secs_f64());
-    eprintln!("{test} in {took:.1} s: {report}");
+    eprintln!("{test}, try {}, in {took:.1} s: {report}", number + 1);
     assert_eq!(report.rewritten() > 0, is_rewritten, "the bug was there");
     report
 }
@@ -144,7 +154,7 @@ bugs! {
                 FROM pgqueue_jobs AS due
                 WHERE due.state = 'pending' AND due.queue = ANY ($1::text[]) AND due.kind = ANY ($5::text[]) AND due.run_at <= now() AND due.lost = 0
                 ORDER BY due.run_at, due.id
-                LIMIT ($10::integer[])[1]
+                LIMIT (SELECT greatest(min(room.slots), 1) FROM unnest($10::integer[]) AS room(slots))
                 FOR UPDATE SKIP LOCKED
             )",
         )],
@@ -167,8 +177,18 @@ bugs! {
         ..NONE
     };
 
-    a_queue_without_a_rescue_is_found breaks [RunningHasOwner, CommittedRuns, Drains], Bug {
+    a_queue_without_a_rescue_is_found breaks [RunningHasOwner], Bug {
         rewrites: &[rewrite(EXPIRE, "expires_at < clock_timestamp()", "false")],
+        ..NONE
+    };
+
+    a_session_that_stays_in_a_transaction_is_found breaks [NoIdleTransaction], Bug {
+        rewrites: &[rewrite(
+            "SET default_transaction_isolation",
+            "SET default_transaction_isolation",
+            "BEGIN; SET default_transaction_isolation",
+        )],
+        mix: Mix::Losses,
         ..NONE
     };
 

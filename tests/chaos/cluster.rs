@@ -7,16 +7,18 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel::prelude::*;
 use futures_util::TryStreamExt;
 use local_postgres::{LocalPostgres, Shutdown};
-use pgqueue_suite::wait_until;
 use tokio_postgres::{Client, NoTls};
 
 const DATABASE: &str = "soak";
 const PROBE: &str = "probe";
+
+/// How long a new standby may take to have all that was committed meanwhile, on a busy machine.
+const CATCH_UP_LIMIT: Duration = Duration::from_secs(300);
 
 /// The servers; each change of them blocks until it is done.
 #[derive(Clone)]
@@ -39,6 +41,12 @@ impl Cluster {
             let url = primary.url(database);
             pgqueue_core::migrate(&mut PgConnection::establish(&url).unwrap()).unwrap();
             execute(&url, include_str!("evidence.sql"));
+            execute(
+                &url,
+                &format!(
+                    "ALTER DATABASE {database} SET idle_in_transaction_session_timeout = '10s'"
+                ),
+            );
         }
         Self(Arc::new(Servers {
             primary: Mutex::new(Arc::new(primary)),
@@ -99,8 +107,12 @@ impl Cluster {
             }
         };
         tokio::task::spawn_blocking(add).await.unwrap();
-        let what = "the standby has all that is committed";
-        wait_until(what, async || self.follows().await).await;
+        let begun = Instant::now();
+        while !self.follows().await {
+            let left = CATCH_UP_LIMIT.saturating_sub(begun.elapsed());
+            assert!(!left.is_zero(), "the standby has not caught up");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Kills the primary, and has the standby take over; false: there is no standby that has all that was committed.
@@ -114,7 +126,8 @@ impl Cluster {
                 return false;
             };
             cluster.primary().stop(Shutdown::Crash).unwrap();
-            execute(&standby.url("postgres"), "SELECT pg_promote()");
+            let promoted = "DO $$ BEGIN ASSERT pg_promote(true, 120), 'the standby has not taken over'; END $$";
+            execute(&standby.url("postgres"), promoted);
             *cluster.0.primary.lock().unwrap() = Arc::new(standby);
             true
         };
@@ -149,6 +162,8 @@ fn builder() -> local_postgres::Builder {
     LocalPostgres::builder()
         .setting("synchronous_commit", "on")
         .setting("wal_sender_timeout", "5s")
+        // A minute, the default, is longer than such a server is up.
+        .setting("autovacuum_naptime", "3s")
 }
 
 /// Has commits wait for a standby. That is set after the standby is copied, which therefore waits for none when it takes over.

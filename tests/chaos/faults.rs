@@ -5,16 +5,13 @@ use std::time::Duration;
 use fastrand::Rng;
 use local_postgres::Shutdown;
 use pgqueue_suite::chaos::{LEASE, Menu};
+use pgqueue_suite::proxy::statements::{CLAIM, OF_WORKERS};
 use pgqueue_suite::proxy::{End, Fault, Proxy, Weather};
 use rustix::process::Signal;
 
 use crate::cluster::Cluster;
 use crate::fleet::{Fleet, send};
 
-const CLAIM: &str = "-- Claims due jobs of several queues";
-const FINISH: &str = "-- Ends runs";
-const BEAT: &str = "-- Renews a worker's lease";
-const COMPLETE: &str = "-- Completes a job inside";
 const COMMIT: &str = "COMMIT";
 
 /// One fault.
@@ -33,8 +30,8 @@ pub(crate) enum Trouble {
     /// A process's network is so for a while.
     Weather(Weather, Duration),
     End(End),
-    /// The next answer to a statement of a worker is lost.
-    LoseReply(&'static str, Fault),
+    /// The next such statement of a worker is not answered, or does not get through.
+    Strike(&'static str, Fault),
     /// The next commit of a process is not answered: of a producer, or of a handler that completes its job in it.
     LoseCommit,
     /// A worker's connection ends in the midst of an answer, after so many bytes.
@@ -58,7 +55,7 @@ impl Mix {
     /// Gives the longest pause between two faults.
     pub(crate) fn pace(self) -> Duration {
         Duration::from_millis(match self {
-            Self::Storm => 600,
+            Self::Storm => 800,
             Self::Losses => 400,
             // Most processes must be well, to take what the stopped ones have and to run it.
             Self::Zombies => 3000,
@@ -81,7 +78,7 @@ impl Trouble {
         match mix {
             Mix::Storm => Self::any(rng),
             Mix::Zombies => Self::StopWorker(LEASE.mul_f64(1.2 + 0.8 * rng.f64())),
-            Mix::Losses => Self::LoseReply(CLAIM, Fault::LoseReply),
+            Mix::Losses => Self::Strike(CLAIM, Fault::LoseReply),
         }
     }
 
@@ -89,17 +86,17 @@ impl Trouble {
         let ms = |rng: &mut Rng, most| Duration::from_millis(rng.u64(50..most));
         let lease = u64::try_from(LEASE.as_millis()).unwrap();
         match rng.u8(..100) {
-            0..44 => Self::KillWorker,
-            44..47 => Self::KillProducer,
-            47..57 => Self::Stop(ms(rng, 2 * lease)),
-            57..66 => Self::Terminate { twice: rng.bool() },
-            66..76 => Self::Weather(weather(rng), ms(rng, 2 * lease)),
-            76..79 => Self::End(End::Reset),
-            79..81 => Self::End(End::HalfOpen),
-            81..91 => {
-                let statement = [CLAIM, FINISH, BEAT, COMPLETE][rng.usize(..4)];
+            0..42 => Self::KillWorker,
+            42..45 => Self::KillProducer,
+            45..55 => Self::Stop(ms(rng, 2 * lease)),
+            55..64 => Self::Terminate { twice: rng.bool() },
+            64..74 => Self::Weather(weather(rng), ms(rng, 2 * lease)),
+            74..77 => Self::End(End::Reset),
+            77..79 => Self::End(End::HalfOpen),
+            79..91 => {
+                let statement = OF_WORKERS[rng.usize(..OF_WORKERS.len())];
                 let faults = [Fault::LoseReply, Fault::Terminate, Fault::Swallow];
-                Self::LoseReply(statement, faults[rng.usize(..3)])
+                Self::Strike(statement, faults[rng.usize(..3)])
             }
             91..94 => Self::LoseCommit,
             94..97 => Self::CutAfter(rng.usize(1..20_000)),
@@ -107,11 +104,11 @@ impl Trouble {
         }
     }
 
-    /// Does it. What lasts goes on by itself, and ends by itself.
-    pub(crate) async fn strike(self, fleet: &mut Fleet, cluster: &Cluster) {
+    /// Does it, and tells how many processes it killed. What lasts goes on by itself, and ends by itself.
+    pub(crate) async fn strike(self, fleet: &mut Fleet, cluster: &Cluster) -> usize {
         match self {
-            Self::KillWorker => fleet.any_worker().kill(),
-            Self::KillProducer => fleet.any_producer().kill(),
+            Self::KillWorker => return usize::from(fleet.any_worker().kill()),
+            Self::KillProducer => return usize::from(fleet.any_producer().kill()),
             Self::Stop(time) => signals(
                 fleet.any_berth().process(),
                 [Signal::STOP, Signal::CONT],
@@ -131,15 +128,12 @@ impl Trouble {
             }
             Self::Weather(weather, time) => change_weather(&fleet.any_berth().proxy, weather, time),
             Self::End(end) => fleet.any_berth().proxy.end_connections(end),
-            Self::LoseReply(statement, fault) => fleet.any_worker().proxy.arm(statement, fault),
+            Self::Strike(statement, fault) => fleet.any_worker().proxy.arm(statement, fault),
             Self::LoseCommit => fleet.any_berth().proxy.arm(COMMIT, Fault::LoseDone),
             Self::CutAfter(bytes) => fleet.any_worker().proxy.cut_after(bytes),
             Self::TerminateSessions(one_in) => terminate_sessions(cluster, one_in).await,
         }
-    }
-
-    pub(crate) fn is_kill(self) -> bool {
-        matches!(self, Self::KillWorker | Self::KillProducer)
+        0
     }
 }
 

@@ -1,20 +1,24 @@
 //! The worker and producer processes of a run, each behind a proxy of its own. One that ends is started again as another.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use pgqueue_suite::chaos::{Menu, Producer, ROLE, Role, Worker};
+use pgqueue_suite::proxy::statements::OF_WORKERS;
 use pgqueue_suite::proxy::{End, Proxy, Rewrites};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cluster::Cluster;
 
-/// How many jobs may wait or run before producers rest: enough that no worker is idle, few enough that each is soon met.
+/// How many jobs may wait or run before producers rest: enough that no worker is idle, few enough that each is soon met, and
+/// that all are soon through where a run that does not end is what is looked for.
 fn backlog(menu: Menu) -> i64 {
     match menu {
-        Menu::All | Menu::Harmless => 1500,
+        Menu::All => 1500,
+        Menu::Harmless => 300,
         Menu::Long => 24,
     }
 }
@@ -134,6 +138,16 @@ impl Fleet {
         }
     }
 
+    /// Tells how often a fault has struck each statement of the workers.
+    pub(crate) fn struck(&self) -> BTreeMap<&'static str, usize> {
+        let mut struck = BTreeMap::from(OF_WORKERS.map(|statement| (statement, 0)));
+        let berths = self.berths.iter();
+        for (statement, times) in berths.flat_map(|berth| berth.proxy.struck_by_statement()) {
+            struck.entry(statement).and_modify(|all| *all += times);
+        }
+        struck
+    }
+
     /// Has the producers end, and waits for them: what they have begun is through. One that still waits for an answer is killed.
     pub(crate) async fn end_producers(&mut self) {
         self.produces = false;
@@ -149,7 +163,9 @@ impl Fleet {
         while producers.iter_mut().any(|berth| !berth.is_vacant()) && Instant::now() < give_up {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        producers.iter_mut().for_each(|berth| berth.kill());
+        for berth in producers {
+            berth.kill();
+        }
     }
 }
 
@@ -165,6 +181,7 @@ impl Berth {
         self.spawned += 1;
         let (place, spawned) = (self.place, self.spawned);
         let url = self.proxy.url().to_owned();
+        let evidence = folder.join(format!("{}-{place}-{spawned}", self.kind.name()));
         let role = if self.kind != Kind::Producer {
             // Odd ones claim ahead of their slots.
             let prefetches = place % 2 == 1;
@@ -174,7 +191,7 @@ impl Berth {
                 name: format!("{manner} {place}"),
                 prefetches,
                 poll_interval: Duration::from_secs(if self.kind == Kind::Probe { 600 } else { 1 }),
-                evidence: folder.join(format!("{}-{place}-{spawned}", self.kind.name())),
+                evidence,
             })
         } else {
             let place_number = i64::try_from(place).unwrap();
@@ -185,7 +202,7 @@ impl Berth {
                 asynchronous: place % 2 == 1,
                 menu,
                 backlog: backlog(menu),
-                evidence: folder.join(format!("{}-{place}-{spawned}", self.kind.name())),
+                evidence,
             })
         };
         let child = Command::new(env!("CARGO_BIN_EXE_chaos-process"))
@@ -197,13 +214,15 @@ impl Berth {
         self.child = Some(child.unwrap());
     }
 
-    /// Kills the process, which is what `kill -9` does.
-    pub(crate) fn kill(&mut self) {
+    /// Kills the process, which is what `kill -9` does; false: it had ended by itself.
+    pub(crate) fn kill(&mut self) -> bool {
+        let lives = !self.is_vacant();
         if let Some(mut child) = self.child.take() {
-            // Ended by itself already: fine.
+            // Ended by itself meanwhile: fine.
             let _gone = child.kill();
             child.wait().unwrap();
         }
+        lives
     }
 
     /// Gives what a later signal is to be sent to: this process, not the next one here.

@@ -18,6 +18,10 @@ pub(crate) struct History {
     pub(crate) began: HashMap<(i64, i64), Vec<Began>>,
     /// How handlers ended runs.
     pub(crate) ends: HashMap<(i64, i64), Vec<(i64, How)>>,
+    /// When the handler of each run was gone.
+    pub(crate) left: HashMap<(i64, i64), i64>,
+    /// What producers were refused.
+    pub(crate) refused: Vec<String>,
     /// The tokens of each job's effects.
     pub(crate) effects: HashMap<i64, Vec<i64>>,
     /// Each worker's lease.
@@ -129,6 +133,10 @@ impl History {
             Event::Ends { job, token, how } => {
                 self.ends.entry((job, token)).or_default().push((at, how));
             }
+            Event::Left { job, token } => {
+                self.left.insert((job, token), at);
+            }
+            Event::Refused { error } => self.refused.push(error),
             Event::Intends { jobs, with_order } => {
                 for (intent, key) in jobs {
                     let intent = self.intents.entry(intent).or_default();
@@ -186,6 +194,14 @@ impl History {
             self.intents.entry(row.get(0)).or_default().has_order = true;
         }
         snapshot.commit().await.unwrap();
+    }
+
+    /// Is true when a worker had no lease any more at a time, because it had run out or was given up.
+    pub(crate) fn has_lost_lease(&self, worker: i64, at: i64) -> bool {
+        let leases = self.leases.get(&worker).map_or(&[][..], Vec::as_slice);
+        leases.iter().any(|lease| {
+            lease.is_over && lease.at <= at && (lease.by_itself || lease.expires_at < lease.at)
+        })
     }
 
     /// Counts the changes of a kind.

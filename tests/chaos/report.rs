@@ -1,5 +1,6 @@
 //! What a run came to, in figures and violations.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,15 +8,15 @@ use std::time::Duration;
 use pgqueue_suite::proxy::Rewrites;
 
 use crate::checker::Violation;
-use crate::faults::Trouble;
 use crate::history::History;
+use crate::soak::Settings;
 
 /// The figures of a run.
 #[derive(Debug)]
 pub(crate) struct Report {
     seed: u64,
-    /// The test that runs it.
-    test: String,
+    /// What runs it again.
+    command: String,
     rewrites: Rewrites,
     pub(crate) took: Duration,
     pub(crate) drained_in: Duration,
@@ -27,16 +28,34 @@ pub(crate) struct Report {
     /// Where what the processes wrote is kept.
     pub(crate) evidence: Option<PathBuf>,
     pub(crate) jobs: usize,
+    /// How often a fault has struck each statement of the workers.
+    pub(crate) strikes: BTreeMap<&'static str, usize>,
+    /// How often somebody looked, a worker was to be woken, and an operator acted.
+    pub(crate) counts: [usize; 3],
     moves: Vec<(&'static str, usize)>,
     /// How long after the end of a lease its jobs were taken, in milliseconds: half, 99 %, all of them.
     rescues: [i64; 3],
 }
 
 impl Report {
-    pub(crate) fn new(seed: u64, rewrites: Rewrites) -> Self {
+    /// Begins one, and says how to run the same again: a run that panics says no more.
+    #[expect(clippy::print_stderr, reason = "it is shown when the test fails")]
+    pub(crate) fn new(settings: &Settings, rewrites: Rewrites) -> Self {
+        let (seed, minutes) = (settings.seed, settings.length.as_secs() / 60);
+        let thread = std::thread::current();
+        let test = thread.name().unwrap_or_default();
+        let profile = if cfg!(debug_assertions) {
+            ""
+        } else {
+            " --release"
+        };
+        let command = format!(
+            "CHAOS_SEED={seed} CHAOS_MINUTES={minutes} cargo test{profile} -p pgqueue-suite --all-features --test chaos -- --include-ignored --nocapture --exact {test}"
+        );
+        eprintln!("{command}");
         Self {
             seed,
-            test: std::thread::current().name().unwrap_or_default().to_owned(),
+            command,
             rewrites,
             took: Duration::ZERO,
             drained_in: Duration::ZERO,
@@ -47,15 +66,11 @@ impl Report {
             violations: Vec::new(),
             evidence: None,
             jobs: 0,
+            strikes: BTreeMap::new(),
+            counts: [0; 3],
             moves: Vec::new(),
             rescues: [0; 3],
         }
-    }
-
-    /// Counts a fault.
-    pub(crate) fn count(&mut self, trouble: Trouble) {
-        self.faults += 1;
-        self.kills += usize::from(trouble.is_kill());
     }
 
     /// Tells how many statements were broken.
@@ -119,16 +134,21 @@ impl fmt::Display for Report {
             f,
             "; jobs were taken {half} ms after the lease (p50), {most} (p99), {all} (max)"
         )?;
+        let [looks, probes, deeds] = self.counts;
+        write!(
+            f,
+            "; {looks} looks, {probes} probes, {deeds} deeds of operators; struck"
+        )?;
+        for (statement, times) in &self.strikes {
+            let words: Vec<_> = statement.split(' ').skip(1).take(3).collect();
+            write!(f, " {times} \"{}\"", words.join(" "))?;
+        }
         write!(f, "; {} violations", self.violations.len())?;
         for violation in self.violations.iter().take(20) {
             write!(f, "\n  {violation}")?;
         }
         if !self.violations.is_empty() {
-            let test = &self.test;
-            write!(
-                f,
-                "\nrun it again: CHAOS_SEED={seed} cargo test --all-features --test chaos -- --include-ignored --nocapture --exact {test}"
-            )?;
+            write!(f, "\nrun it again: {}", self.command)?;
         }
         if let Some(evidence) = &self.evidence {
             write!(f, "\nwhat the processes wrote is in {}", evidence.display())?;

@@ -24,17 +24,32 @@ pub(crate) struct Settings {
     pub(crate) seed: u64,
     /// How long faults come, at least.
     pub(crate) length: Duration,
-    /// The run goes on until so many jobs were enqueued, on however slow a machine.
-    pub(crate) jobs: i64,
-    /// And until so many processes were killed.
-    pub(crate) kills: usize,
-    /// And until a standby has taken over so often.
-    pub(crate) promotions: usize,
-    /// How often PostgreSQL goes down, by turns restarted and failed over.
+    pub(crate) least: Least,
+    /// How often PostgreSQL goes down.
     pub(crate) outages_every: Duration,
+    /// How often it is restarted before a standby takes over.
+    pub(crate) restarts_to_promotion: usize,
     pub(crate) bug: Option<Bug>,
 }
 
+/// What must have happened before a run ends, on however slow a machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Least {
+    /// So many jobs were enqueued.
+    pub(crate) jobs: i64,
+    /// So many processes were killed.
+    pub(crate) kills: usize,
+    /// PostgreSQL was restarted so often.
+    pub(crate) restarts: usize,
+    /// A standby has taken over so often.
+    pub(crate) promotions: usize,
+    /// A fault has struck each statement of the workers so often.
+    pub(crate) strikes: usize,
+}
+
+/// A run that takes so many times its length, and this, has come to a stop.
+const MOST_LENGTHS: u32 = 3;
+const MOST_BESIDES: Duration = Duration::from_secs(120);
 /// How long all jobs may take to end once all is calm: a worker waits 35 s for an answer that never comes.
 const DRAIN_LIMIT: Duration = Duration::from_secs(120);
 /// With a bug in it, a run that does not drain need not be given so much.
@@ -80,7 +95,8 @@ pub(crate) async fn run(settings: Settings) -> Report {
     let mut run = Run::start(settings).await;
     let mut others = JoinSet::new();
     let (cluster, sightings) = (&run.cluster, &run.sightings);
-    others.spawn(operators::act(cluster.clone(), run.rng.u64(..)));
+    let seed = run.rng.u64(..);
+    others.spawn(operators::act(cluster.clone(), seed, Arc::clone(sightings)));
     others.spawn(watch::watch(cluster.clone(), Arc::clone(sightings)));
     others.spawn(watch::probe(cluster.clone(), Arc::clone(sightings)));
     let mut violations = run.make_trouble().await;
@@ -127,7 +143,7 @@ impl Run {
         std::fs::create_dir_all(&folder.path).unwrap();
         let fleet = Fleet::new(&cluster, mix.menu(), &folder.path, rng.u64(..), &rewrites).await;
         Self {
-            report: Report::new(settings.seed, rewrites),
+            report: Report::new(&settings, rewrites),
             settings,
             mix,
             cluster,
@@ -144,13 +160,18 @@ impl Run {
     async fn make_trouble(&mut self) -> Vec<Violation> {
         let (mut outage, mut judged) = (Instant::now(), Instant::now());
         self.fleet.fill();
-        while !self.is_long_enough().await {
+        while !self.is_long_enough().await && !self.is_broken() {
             let pace = u64::try_from(self.mix.pace().as_millis()).unwrap();
             tokio::time::sleep(Duration::from_millis(self.rng.u64(0..=pace))).await;
             let trouble = Trouble::next(&mut self.rng, self.mix);
-            trouble.strike(&mut self.fleet, &self.cluster).await;
-            self.report.count(trouble);
-            if outage.elapsed() > self.settings.outages_every {
+            self.report.faults += 1;
+            self.report.kills += trouble.strike(&mut self.fleet, &self.cluster).await;
+            // What a standby is copied from must not go down meanwhile.
+            let is_copied = self
+                .standby
+                .as_ref()
+                .is_some_and(|copy| !copy.is_finished());
+            if outage.elapsed() > self.settings.outages_every && !is_copied {
                 self.go_down().await;
                 outage = Instant::now();
             }
@@ -167,17 +188,41 @@ impl Run {
     }
 
     async fn is_long_enough(&self) -> bool {
-        let settings = &self.settings;
-        self.started.elapsed() >= settings.length
-            && self.report.kills >= settings.kills
-            && self.report.promotions >= settings.promotions
-            && (settings.jobs == 0 || self.number(JOBS).await >= Some(settings.jobs))
+        let (report, least) = (&self.report, &self.settings.least);
+        self.started.elapsed() >= self.settings.length
+            && report.kills >= least.kills
+            && report.restarts >= least.restarts
+            && report.promotions >= least.promotions
+            && self
+                .fleet
+                .struck()
+                .values()
+                .all(|struck| *struck >= least.strikes)
+            && (least.jobs == 0 || self.number(JOBS).await >= Some(least.jobs))
     }
 
-    /// Takes PostgreSQL down and up again: another server by turns, where there is a standby.
+    /// Is true when there is no need to go on: a rule was seen broken, or the run has come to a stop.
+    fn is_broken(&self) -> bool {
+        if self.settings.bug.is_some() {
+            return false;
+        }
+        let most = self.settings.length * MOST_LENGTHS + MOST_BESIDES;
+        if self.started.elapsed() > most {
+            let (report, struck) = (&self.report, self.fleet.struck());
+            let what = format!(
+                "less than {:?} after {most:?}: {report}, {struck:?}",
+                self.settings.least
+            );
+            self.sightings.add(Rule::GoesOn, what);
+        }
+        self.sightings.has_some()
+    }
+
+    /// Takes PostgreSQL down and up again: another server when it is time for one, and there is a standby.
     async fn go_down(&mut self) {
         self.await_standby().await;
-        let fails_over = self.report.restarts > self.report.promotions;
+        let due = (self.report.promotions + 1) * self.settings.restarts_to_promotion;
+        let fails_over = self.report.restarts >= due;
         if fails_over && self.cluster.fail_over().await {
             self.report.promotions += 1;
             let url = self.cluster.url();
@@ -195,7 +240,6 @@ impl Run {
         }
     }
 
-    /// Waits until a standby that is being made is there: what it is copied from must not go down meanwhile.
     async fn await_standby(&mut self) {
         if let Some(standby) = self.standby.take() {
             standby.await.unwrap();
@@ -233,6 +277,14 @@ impl Run {
                 what,
             });
         }
+        let [looks, probes, deeds] = self.sightings.counts();
+        if !has_bug && (looks == 0 || probes == 0 || deeds == 0) {
+            let what = format!("{looks} looks, {probes} probes, {deeds} deeds of operators");
+            violations.push(Violation {
+                rule: Rule::GoesOn,
+                what,
+            });
+        }
         violations
     }
 
@@ -246,6 +298,8 @@ impl Run {
             .collect();
         violations.extend(checker::check(&history, moment));
         self.report.take(&history);
+        self.report.strikes = self.fleet.struck();
+        self.report.counts = self.sightings.counts();
         violations
     }
 

@@ -2,6 +2,7 @@
 
 use pgqueue_suite::chaos::MAX_LOST;
 use pgqueue_suite::chaos::evidence::How;
+use pgqueue_suite::proxy::statements::RECONCILE;
 
 use super::{Findings, Rule};
 use crate::history::{Change, History};
@@ -68,7 +69,8 @@ pub(super) fn check(history: &History, job: i64, changes: &[Change], findings: &
     }
 }
 
-/// What is given back without a failure has not begun; or its handler snoozes, or its process was told to end.
+/// What is given back without a failure has not begun; or its handler snoozes, its process was told to end, or its worker has lost the
+/// lease and gives up what it runs.
 fn is_release_right(history: &History, job: i64, change: &Change) -> bool {
     if !change.is("running", "pending") || change.failure.is_some() {
         return true;
@@ -77,8 +79,11 @@ fn is_release_right(history: &History, job: i64, change: &Change) -> bool {
     let is_snoozed = ended_before(history, job, change).any(|how| how == How::Snoozed);
     let process = change.owner.and_then(|owner| history.processes.get(&owner));
     let is_told = process.is_some_and(|process| history.told_to_end.contains(process));
-    let is_reconciled = change.statement.starts_with("-- Releases, unburnt");
-    !has_begun || (!is_reconciled && (is_snoozed || is_told))
+    let is_reconciled = change.statement.starts_with(RECONCILE);
+    let has_lost = change
+        .owner
+        .is_some_and(|owner| history.has_lost_lease(owner, change.at));
+    !has_begun || (!is_reconciled && (is_snoozed || is_told || has_lost))
 }
 
 /// Only operators cancel what waits, requeue, and delete what is dead. Their statements are the only ones without a comment.

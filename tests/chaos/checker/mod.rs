@@ -1,7 +1,7 @@
 //! Judges a run by its evidence: what must never have happened, and what must have happened once the run has drained.
 //!
-//! Each rule is a function from the history to violations. A rule that nothing can break proves nothing: `bugs.rs` runs
-//! broken queues, and [`tests`] breaks each rule by hand.
+//! Rules of the history are functions from it to violations, and [`tests`] breaks each of them by hand; `watch.rs` sees while the run
+//! goes on what leaves no trace. A rule that nothing can break proves nothing: `bugs.rs` runs broken queues.
 
 mod effects;
 mod enqueues;
@@ -60,6 +60,14 @@ pub(crate) enum Rule {
     Drains,
     /// A worker that waits is woken.
     WakesUp,
+    /// No worker runs more jobs of a queue at once than the queue has slots.
+    FitsSlots,
+    /// A run begins when the one before it has ended, or was taken from a worker that had lost its lease.
+    OneRunAtATime,
+    /// What producers and operators ask for is done, unless the connection is gone.
+    NoErrors,
+    /// The faults strike, the jobs come and go, and somebody looks.
+    GoesOn,
 }
 
 impl fmt::Display for Violation {
@@ -76,6 +84,10 @@ impl Findings {
     pub(crate) fn add(&mut self, rule: Rule, what: impl Into<String>) {
         let what = what.into();
         self.0.push(Violation { rule, what });
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     pub(crate) fn into_violations(self) -> Vec<Violation> {
@@ -101,6 +113,9 @@ pub(crate) fn check(history: &History, moment: Moment) -> Vec<Violation> {
     }
     enqueues::check(history, moment, &mut findings);
     owners::check(history, &mut findings);
+    for error in &history.refused {
+        findings.add(Rule::NoErrors, format!("a producer: {error}"));
+    }
     if moment == Moment::Drained {
         lives::check_all_ended(history, &mut findings);
         owners::check_begins_were_claimed(history, &mut findings);

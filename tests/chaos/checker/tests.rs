@@ -48,6 +48,7 @@ fn healthy() -> History {
             .insert((1, token), vec![Began { at: 0, intent: 100 }]);
     }
     history.ends.insert((1, 2), vec![(45, How::Done)]);
+    history.left.insert((1, 2), 46);
     history.effects.insert(1, vec![2]);
     history.leases.insert(
         6,
@@ -218,6 +219,16 @@ fn a_run_that_had_begun_and_is_given_back_is_found() {
         found.iter().all(|found| found.rule != Rule::OwnEnd),
         "{found:?}"
     );
+
+    let mut history = healthy();
+    release(&mut history);
+    let lease = history.leases.get_mut(&7).unwrap();
+    (lease[0].at, lease[0].expires_at, lease[0].is_over) = (49, 48, true);
+    let found = check(&history, Moment::Underway);
+    assert!(
+        found.iter().all(|found| found.rule != Rule::OwnEnd),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -321,5 +332,53 @@ fn a_run_that_begins_twice_or_was_never_claimed_is_found() {
         history
             .began
             .insert((1, 3), vec![Began { at: 0, intent: 100 }]);
+    });
+}
+
+#[test]
+fn more_handlers_at_once_than_a_queue_has_slots_are_found() {
+    let five_jobs = |history: &mut History| {
+        for job in 10..15 {
+            let claim = run(change(job, "pending", "running"), (0, 1), 7);
+            history.jobs.insert(job, vec![claim]);
+            let began = Began {
+                at: 10 * job + 1,
+                intent: job,
+            };
+            history.began.insert((job, 1), vec![began]);
+        }
+    };
+    assert_breaks(Rule::FitsSlots, five_jobs);
+    assert_breaks(Rule::FitsSlots, |history| {
+        five_jobs(history);
+        history.left.insert((10, 1), 142);
+    });
+    let mut history = healthy();
+    five_jobs(&mut history);
+    // The first has gone when the fifth comes.
+    history.left.insert((10, 1), 140);
+    let found = check(&history, Moment::Underway);
+    let fits = found.iter().all(|found| found.rule != Rule::FitsSlots);
+    assert!(fits, "{found:?}");
+}
+
+#[test]
+fn a_run_that_begins_beside_the_one_before_it_is_found_unless_that_had_lost_its_lease() {
+    let overlap = |history: &mut History| {
+        history.left.insert((1, 1), 60);
+    };
+    assert_breaks(Rule::OneRunAtATime, |history| {
+        overlap(history);
+        history.leases.remove(&6);
+    });
+    let mut history = healthy();
+    overlap(&mut history);
+    assert_eq!(check(&history, Moment::Drained), []);
+}
+
+#[test]
+fn what_a_producer_is_refused_is_found() {
+    assert_breaks(Rule::NoErrors, |history| {
+        history.refused.push("duplicate key".to_owned());
     });
 }

@@ -44,6 +44,18 @@ pub enum Event {
         /// For each of the jobs: its number, the id that was answered, and whether it was inserted.
         jobs: Vec<(i64, i64, bool)>,
     },
+    /// A producer was refused what it asked for.
+    Refused {
+        /// Why.
+        error: String,
+    },
+    /// A handler's future is gone: it has returned, panicked, or was aborted.
+    Left {
+        /// The job.
+        job: i64,
+        /// The run.
+        token: i64,
+    },
     /// A producer has rolled its transaction back.
     RolledBack {
         /// Its numbers of the jobs.

@@ -107,7 +107,7 @@ fn wish(rng: &mut Rng, menu: Menu, intent: i64) -> Wish {
         930..960 => Act::Snooze,
         960..980 => Act::GiveUp,
         980..982 => Act::Sleep(2500),
-        982..985 if menu == Menu::All => Act::Crash,
+        982 if menu == Menu::All => Act::Crash,
         _ => Act::Return,
     };
     let is_long = menu == Menu::Long;

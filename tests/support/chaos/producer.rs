@@ -17,6 +17,8 @@ use super::plan::{End, Plan};
 
 /// How long a producer rests when there are enough jobs, and when the database is away.
 const REST: Duration = Duration::from_millis(100);
+/// It asks whether there are enough jobs after each such part of enough: the count takes longer than an enqueue.
+const PART: i64 = 16;
 /// How long it waits for a connection or an answer: the network may have gone silent.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Puts the producer's own rows beside its jobs.
@@ -40,9 +42,11 @@ pub fn run(told: &Producer, ends: &Arc<AtomicBool>) {
         .build()
         .expect("a runtime is made");
     let mut line = Line { told, conn: None };
+    let mut uncounted = 0;
     while !ends.load(Ordering::SeqCst) {
         let plan = Plan::next(&mut rng, told.menu, first);
-        first += i64::try_from(plan.jobs.len()).expect("invariant: some jobs");
+        let jobs = i64::try_from(plan.jobs.len()).expect("invariant: some jobs");
+        (first, uncounted) = (first + jobs, uncounted + jobs);
         evidence.note_and_sync(&Event::Intends {
             jobs: plan
                 .jobs
@@ -51,10 +55,16 @@ pub fn run(told: &Producer, ends: &Arc<AtomicBool>) {
                 .collect(),
             with_order: plan.end != End::Alone,
         });
-        if let Some(event) = line.carry_out(&plan, &runtime) {
-            evidence.note_and_sync(&event);
+        let event = line.carry_out(&plan, &runtime);
+        if let Some(event) = &event {
+            evidence.note_and_sync(event);
         }
-        line.rest(&runtime);
+        if event.is_none() || uncounted > told.backlog / PART {
+            while line.must_rest(&runtime) && !ends.load(Ordering::SeqCst) {
+                std::thread::sleep(REST);
+            }
+            uncounted = 0;
+        }
     }
 }
 
@@ -89,15 +99,17 @@ impl Line<'_> {
             Err(DieselError::RollbackTransaction) => Some(Event::RolledBack {
                 intents: plan.intents(),
             }),
-            Err(_) => {
+            Err(error) => {
                 self.conn = None;
-                None
+                is_refusal(&error).then(|| Event::Refused {
+                    error: error.to_string(),
+                })
             }
         }
     }
 
-    /// Rests when there are enough jobs.
-    fn rest(&mut self, runtime: &tokio::runtime::Runtime) {
+    /// Is true when there are enough jobs, or the database is away.
+    fn must_rest(&mut self, runtime: &tokio::runtime::Runtime) -> bool {
         let most = self.told.backlog;
         let query = || diesel::sql_query(BACKLOG).bind::<BigInt, _>(most);
         let waiting = match self.connection(runtime) {
@@ -110,14 +122,10 @@ impl Line<'_> {
                 .unwrap_or(Err(DieselError::NotFound)),
             None => Err(DieselError::NotFound),
         };
-        match waiting {
-            Ok(waiting) if waiting.number < most => {}
-            Ok(_) => std::thread::sleep(REST),
-            Err(_) => {
-                self.conn = None;
-                std::thread::sleep(REST);
-            }
+        if waiting.is_err() {
+            self.conn = None;
         }
+        waiting.map_or(true, |waiting| waiting.number >= most)
     }
 
     fn connection(&mut self, runtime: &tokio::runtime::Runtime) -> Option<&mut Conn> {
@@ -135,6 +143,30 @@ impl Line<'_> {
             };
         }
         self.conn.as_mut()
+    }
+}
+
+/// Is true when the database, or pgqueue, has refused what was asked for; else the connection is gone, or transactions of one by
+/// one enqueued keys have deadlocked, as they may.
+fn is_refusal(error: &DieselError) -> bool {
+    use diesel::result::DatabaseErrorKind::{
+        CheckViolation, ExclusionViolation, ForeignKeyViolation, NotNullViolation,
+        ReadOnlyTransaction, SerializationFailure, UniqueViolation,
+    };
+    match error {
+        DieselError::DatabaseError(kind, _) => matches!(
+            kind,
+            CheckViolation
+                | ExclusionViolation
+                | ForeignKeyViolation
+                | NotNullViolation
+                | ReadOnlyTransaction
+                | SerializationFailure
+                | UniqueViolation
+        ),
+        DieselError::QueryBuilderError(_) => pgqueue_core::Error::of(error)
+            .is_none_or(|error| error.kind() != pgqueue_core::ErrorKind::Connection),
+        _ => false,
     }
 }
 

@@ -46,6 +46,7 @@ async fn soak(job: pgqueue_core::RawJob, ctx: Context<Arc<Evidence>>) -> Result<
     let (job, token) = (ctx.id(), ctx.fencing_token());
     let evidence = ctx.state();
     evidence.note(&Event::Began { job, token, intent });
+    let _leaving = Leaving(&ctx);
     let ends = |how| evidence.note(&Event::Ends { job, token, how });
     match act {
         Act::Return => {}
@@ -75,6 +76,16 @@ async fn soak(job: pgqueue_core::RawJob, ctx: Context<Arc<Evidence>>) -> Result<
     }
     ends(How::Done);
     Ok(Outcome::done())
+}
+
+/// Notes that the handler is no more, however it ended.
+struct Leaving<'a>(&'a Context<Arc<Evidence>>);
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        let (job, token) = (self.0.id(), self.0.fencing_token());
+        self.0.state().note(&Event::Left { job, token });
+    }
 }
 
 /// Writes the effect, works on for a time, and completes the job, in one transaction. A process may be stopped meanwhile.
