@@ -221,7 +221,7 @@ impl Process {
         written.map_err(|error| unusable(&path, error))
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.directory.join("log")).unwrap_or_default()
     }
 

@@ -179,6 +179,13 @@ impl LocalPostgres {
         self.process()?.start(self.port)
     }
 
+    /// Gives what the server has logged since it was made; empty when it is not private.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process()
+            .map_or_else(|_| String::new(), |process| process.log())
+    }
+
     /// Where whole databases are created and dropped.
     pub(crate) fn server_url(&self) -> &str {
         &self.url

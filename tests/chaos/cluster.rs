@@ -75,7 +75,7 @@ impl Cluster {
         execute(&self.probe_url(), sql);
     }
 
-    /// Writes what the triggers recorded into files.
+    /// Writes what the triggers recorded, and what the servers logged, into files.
     pub(crate) async fn copy_evidence(&self, folder: &Path) {
         let client = self.connect().await.expect("PostgreSQL runs");
         for table in ["changes", "leases"] {
@@ -86,6 +86,10 @@ impl Cluster {
             while let Some(part) = rows.try_next().await.unwrap() {
                 file.write_all(&part).unwrap();
             }
+        }
+        std::fs::write(folder.join("primary.log"), self.primary().log()).unwrap();
+        if let Some(standby) = self.0.standby.lock().unwrap().as_ref() {
+            std::fs::write(folder.join("standby.log"), standby.log()).unwrap();
         }
     }
 
@@ -107,10 +111,18 @@ impl Cluster {
             }
         };
         tokio::task::spawn_blocking(add).await.unwrap();
+        self.wait_for_standby().await;
+    }
+
+    /// Waits until the standby, if there is one, has all that is committed: without it nobody can commit.
+    pub(crate) async fn wait_for_standby(&self) {
         let begun = Instant::now();
-        while !self.follows().await {
-            let left = CATCH_UP_LIMIT.saturating_sub(begun.elapsed());
-            assert!(!left.is_zero(), "the standby has not caught up");
+        while self.0.standby.lock().unwrap().is_some() && !self.follows().await {
+            if begun.elapsed() > CATCH_UP_LIMIT {
+                let standby = self.0.standby.lock().unwrap();
+                let log = standby.as_ref().map(LocalPostgres::log);
+                panic!("the standby does not follow: {}", log.unwrap_or_default());
+            }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
@@ -162,6 +174,8 @@ fn builder() -> local_postgres::Builder {
     LocalPostgres::builder()
         .setting("synchronous_commit", "on")
         .setting("wal_sender_timeout", "5s")
+        // A checkpoint after a crash would remove what the standby has not got yet, and nobody could commit any more.
+        .setting("wal_keep_size", "1GB")
         // A minute, the default, is longer than such a server is up.
         .setting("autovacuum_naptime", "3s")
 }

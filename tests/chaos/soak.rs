@@ -254,6 +254,7 @@ impl Run {
         }
         self.fleet.end_producers().await;
         self.await_standby().await;
+        self.cluster.wait_for_standby().await;
         operators::resume_all(&self.cluster).await;
         let has_bug = self.settings.bug.is_some();
         let limit = if has_bug {
