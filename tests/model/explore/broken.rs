@@ -146,6 +146,16 @@ fn without_reconcile_a_claim_whose_answer_is_lost_holds_its_job_for_ever() {
 }
 
 #[test]
+fn a_claim_that_does_not_end_when_its_answer_is_lost_hides_its_job_from_reconcile() {
+    let rules = Rules {
+        ends_lost_claims: false,
+        ..RULES
+    };
+    assert_broken(world(LOST_REPLY), rules, ABANDONED);
+    assert_broken(world(LOST_REPLY), rules, STUCK);
+}
+
+#[test]
 fn a_reconcile_that_does_not_wait_for_open_claims_takes_what_is_being_started() {
     let rules = Rules {
         spares_open_claims: false,

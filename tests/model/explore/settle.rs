@@ -4,7 +4,7 @@
 //! down stays so, unless there is nobody else: the others must do without him.
 
 use super::super::protocol::event::{Event, Pick, position};
-use super::super::protocol::job::{Ending, State};
+use super::super::protocol::job::Ending;
 use super::super::protocol::process::{Mode, Process, Stage};
 use super::super::protocol::rules::Rules;
 use super::super::protocol::{Budget, World};
@@ -140,27 +140,26 @@ fn pick(world: &World, may_take: impl Fn(&Process) -> bool, p: usize) -> Option<
     })
 }
 
-/// Is there a running job that nobody has, will hear of, finds forgotten, or takes from the silent?
+/// Is there a running job whose worker lives and does not know it, and that no reconcile will find?
+///
+/// What a worker has that is not registered is rescued; who stands still loses his lease, and who stops gives his up.
 pub(super) fn is_abandoned(world: &World, rules: &Rules) -> bool {
     let mut jobs = world.jobs.iter().enumerate();
     jobs.any(|(index, job)| {
-        job.state == State::Running
-            && job.claimed_by.is_some_and(|owner| {
-                let mut processes = world.processes.iter();
-                let process = processes.find(|process| process.id == owner && process.is_awake());
-                process.is_some_and(|process| {
-                    let runs = process.runs.iter();
-                    let claim = process
-                        .claim
-                        .as_ref()
-                        .and_then(|claim| claim.taken.as_ref());
-                    let mut known = runs.chain(claim.into_iter().flatten());
-                    let knows =
-                        known.any(|run| usize::from(run.job) == index && run.token == job.token);
-                    let is_found = rules.reconciles && process.mode == Mode::Up;
-                    let leaves = process.mode == Mode::Stopping;
-                    world.is_registered(owner) && !knows && !is_found && !leaves
-                })
-            })
+        let is_owner = |process: &&Process| job.claimed_by == Some(process.id);
+        let owner = world.processes.iter().find(is_owner);
+        owner.is_some_and(|owner| {
+            let will_find = rules.reconciles && job.claim_batch <= Some(owner.ended_batch);
+            let is_registered = world.is_registered(owner.id);
+            owner.is_up() && is_registered && !knows(owner, index, job.token) && !will_find
+        })
     })
+}
+
+/// Does the process have this run, or is it on its way there?
+fn knows(process: &Process, job: usize, token: u8) -> bool {
+    let claim = process.claim.as_ref();
+    let taken = claim.and_then(|claim| claim.taken.as_ref());
+    let mut known = process.runs.iter().chain(taken.into_iter().flatten());
+    known.any(|run| usize::from(run.job) == job && run.token == token)
 }

@@ -23,6 +23,8 @@ pub(crate) struct Rules {
     pub(crate) reconciles: bool,
     /// Reconcile leaves alone what a claim has taken whose answer is on its way.
     pub(crate) spares_open_claims: bool,
+    /// A claim whose answer is lost has ended: reconcile asks for what it took.
+    pub(crate) ends_lost_claims: bool,
     /// A release gives the attempt back.
     pub(crate) refunds: bool,
     /// A claim locks its rows, and so looks again at what they are by then.
@@ -53,6 +55,7 @@ pub(crate) const RULES: Rules = Rules {
     waits_for_leases: true,
     reconciles: true,
     spares_open_claims: true,
+    ends_lost_claims: true,
     refunds: true,
     locks_rows: true,
     renews_ids: true,

@@ -28,7 +28,7 @@ impl World {
                 self.take(p, pick);
             }
             Event::Answer(p) => self.answer(p),
-            Event::LoseAnswer(p) => self.lose_answer(p),
+            Event::LoseAnswer(p) => self.lose_answer(p, rules),
             Event::End(p, r, ending) => self.end(p, r, ending),
             Event::OpenEffect(p, r) => self.open_effect(p, r, rules),
             Event::CommitEffect(p, r) => self.commit_effect(p, r, Ending::Completed),
@@ -237,11 +237,13 @@ impl World {
         process.end_claim();
     }
 
-    fn lose_answer(&mut self, p: usize) {
+    fn lose_answer(&mut self, p: usize, rules: &Rules) {
         spend(&mut self.budget.lost_replies);
         let process = &mut self.processes[p];
         let sent = process.claim.clone().filter(|claim| claim.taken.is_none());
-        process.end_claim();
+        if rules.ends_lost_claims {
+            process.end_claim();
+        }
         process.claim = sent.map(|claim| Claim {
             is_given_up: true,
             ..claim
