@@ -138,6 +138,25 @@ fn when_a_statement_is_slow_and_its_reply_is_lost() {
     }));
 }
 
+/// What the token is for: a run that was taken away ends after its job was requeued and claimed anew.
+#[test]
+fn when_a_process_stands_still_and_an_operator_requeues() {
+    assert_kept(world(Budget {
+        pauses: 1,
+        requeues: 1,
+        ..NO_MISFORTUNE
+    }));
+}
+
+/// What the row lock is for: two claims have seen the same job.
+#[test]
+fn when_two_statements_are_slow() {
+    assert_kept(world(Budget {
+        slow: 2,
+        ..NO_MISFORTUNE
+    }));
+}
+
 /// A claim whose worker is dead and deleted by the time that it takes its rows.
 #[test]
 fn when_a_process_crashes_and_its_statement_comes_late() {
