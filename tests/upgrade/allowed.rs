@@ -10,7 +10,7 @@ const FIRST_RELEASE: &str = "20261124000001";
 const MIGRATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
 
 /// What takes something away from programs of the version before, or asks of them what they cannot know.
-const FORBIDDEN: [&str; 10] = [
+const FORBIDDEN: [&str; 16] = [
     "DROP TABLE",
     "DROP COLUMN",
     "DROP FUNCTION",
@@ -21,6 +21,14 @@ const FORBIDDEN: [&str; 10] = [
     "SET NOT NULL",
     "SET DATA TYPE",
     "TRUNCATE",
+    // ON CONFLICT asks for a unique one by its columns; estimates and health ask for others by name.
+    "DROP INDEX",
+    "DROP CONSTRAINT",
+    // The version before does not keep to them.
+    "ADD CONSTRAINT",
+    "ADD CHECK",
+    "ADD UNIQUE",
+    "CREATE UNIQUE INDEX",
 ];
 
 /// Gives what a migration does that it may not.
@@ -88,12 +96,21 @@ fn what_would_break_programs_of_the_version_before_is_found() {
         "ALTER TABLE pgqueue_jobs ADD COLUMN a text, ALTER lost TYPE bigint;",
         "ALTER TABLE pgqueue_jobs ALTER COLUMN output SET NOT NULL;",
         "ALTER TABLE pgqueue_jobs ADD COLUMN tenant text NOT NULL;",
+        "DROP INDEX pgqueue_jobs_unique;",
+        "drop index concurrently if exists pgqueue_jobs_dead;",
+        "ALTER TABLE pgqueue_stats DROP CONSTRAINT pgqueue_stats_pkey;",
+        "ALTER TABLE pgqueue_jobs ADD CONSTRAINT pgqueue_jobs_short CHECK (length(kind) < 9);",
+        "ALTER TABLE pgqueue_jobs\n    ADD CONSTRAINT pgqueue_jobs_once UNIQUE (kind);",
+        "ALTER TABLE pgqueue_jobs ADD CHECK (lost < 9);",
+        "ALTER TABLE pgqueue_jobs ADD UNIQUE (kind);",
+        "CREATE UNIQUE INDEX pgqueue_jobs_once ON pgqueue_jobs (kind);",
     ];
     let sound = [
         "-- DROP TABLE is not what this does\nSELECT 1;",
         "ALTER TABLE pgqueue_jobs ADD COLUMN tenant text NOT NULL DEFAULT '';",
         "CREATE TABLE pgqueue_tenants (name text NOT NULL, type text NOT NULL);",
-        "DROP INDEX pgqueue_jobs_dead;",
+        "CREATE INDEX pgqueue_jobs_tenant ON pgqueue_jobs (tenant);",
+        "CREATE TABLE pgqueue_tenants (name text, CONSTRAINT pgqueue_tenants_once UNIQUE (name));",
     ];
 
     for up in broken {
