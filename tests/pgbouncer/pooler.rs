@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use diesel::connection::CacheSize;
+use diesel::connection::{CacheSize, SimpleConnection};
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use pgqueue_suite::{TestDatabase, server};
@@ -83,6 +83,17 @@ impl PgBouncer {
 
     pub(crate) async fn asynchronous(&self) -> AsyncPgConnection {
         AsyncPgConnection::establish(&self.url).await.unwrap()
+    }
+
+    /// Has it open so many sessions, by as many transactions at once.
+    pub(crate) fn open_sessions(&self, count: usize) {
+        let mut conns: Vec<PgConnection> = (0..count).map(|_| self.without_cache()).collect();
+        for conn in &mut conns {
+            conn.batch_execute("BEGIN; SELECT").unwrap();
+        }
+        for conn in &mut conns {
+            conn.batch_execute("COMMIT").unwrap();
+        }
     }
 
     fn end(&mut self) {

@@ -74,7 +74,7 @@ async fn it_refuses_where_all_share_one_session() {
 async fn it_refuses_where_every_statement_goes_to_the_next_session() {
     let db = TestDatabase::migrated();
     let pooler = PgBouncer::start(&db, &[TRANSACTION, "server_round_robin = 1"]);
-    open_sessions(&pooler, 3);
+    pooler.open_sessions(3);
 
     assert_names_the_setting(&refusal(pooler.url()).await);
 }
@@ -127,17 +127,6 @@ fn text(conn: &mut PgConnection, query: &str) -> String {
     diesel::select(diesel::dsl::sql::<diesel::sql_types::Text>(&query))
         .get_result(conn)
         .unwrap()
-}
-
-/// Has the pooler open so many sessions.
-fn open_sessions(pooler: &PgBouncer, count: usize) {
-    let mut conns: Vec<PgConnection> = (0..count).map(|_| pooler.without_cache()).collect();
-    for conn in &mut conns {
-        conn.batch_execute("BEGIN; SELECT").unwrap();
-    }
-    for conn in &mut conns {
-        conn.batch_execute("COMMIT").unwrap();
-    }
 }
 
 /// A client that runs short transactions until it is dropped.

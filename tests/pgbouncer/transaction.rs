@@ -24,13 +24,7 @@ fn scattered(db: &TestDatabase) -> PgBouncer {
         settings.push("max_prepared_statements = 100");
     }
     let pooler = PgBouncer::start(db, &settings);
-    let mut conns: Vec<PgConnection> = (0..SESSIONS).map(|_| pooler.without_cache()).collect();
-    for conn in &mut conns {
-        conn.batch_execute("BEGIN; SELECT").unwrap();
-    }
-    for conn in &mut conns {
-        conn.batch_execute("COMMIT").unwrap();
-    }
+    pooler.open_sessions(SESSIONS);
     pooler
 }
 
