@@ -11,7 +11,7 @@ use super::{cancels, claims, ends, keys, purges, reapers};
 /// So many orders of each scenario are played under each planner setting: others under each, and in all of them all.
 const ORDERS_A_PLANNER: usize = 6;
 
-/// Plays every order under every isolation, and a part of them under each planner setting.
+/// Plays every order under every isolation, and a part of them under each planner setting, with read committed.
 pub(crate) async fn holds(scenario: Scenario) {
     let orders = scenario.orders();
     let mut tally = Tally::default();

@@ -4,7 +4,8 @@
 //! or those of a host's, and where a transaction of one is open while the others act. The runner plays every order that keeps
 //! each session's own, lets who waits for a lock wait, and then holds the rows, the moves of each job and what the sessions
 //! were told against the rules. All of it again under each default isolation; a part of it under other planner settings,
-//! all of it there, too, where `PGQUEUE_INTERLEAVINGS=all` asks for it.
+//! all of it there, too, where `PGQUEUE_INTERLEAVINGS=all` asks for it. Both at once are not tried: under other planner
+//! settings the isolation is read committed.
 
 #![expect(
     clippy::unwrap_used,
