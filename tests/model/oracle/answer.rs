@@ -36,6 +36,18 @@ pub(super) fn array<T: ToString>(of: impl IntoIterator<Item = T>) -> String {
     format!("{{{}}}", items.join(","))
 }
 
+/// Puts the numbers of an answer's array in order, where the statement leaves that to the planner.
+pub(super) fn in_order(answer: &str) -> String {
+    let split = answer.split_once('{');
+    let split = split.and_then(|(before, rest)| Some((before, rest.split_once('}')?)));
+    let Some((before, (items, after))) = split else {
+        return answer.to_owned();
+    };
+    let mut items: Vec<&str> = items.split(',').collect();
+    items.sort_unstable_by_key(|item| (item.len(), *item));
+    format!("{before}{}{after}", array(items))
+}
+
 /// How many jobs nobody has any more.
 pub(super) fn disowned(before: &World, after: &World) -> usize {
     let jobs = before.jobs.iter().zip(&after.jobs);

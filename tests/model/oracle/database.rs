@@ -12,7 +12,7 @@ use super::super::protocol::World;
 use super::super::protocol::event::{Event, Pick};
 use super::super::protocol::job::State;
 use super::super::protocol::process::{Process, Run, Stage};
-use super::answer::{agree, array, disowned, finish, query};
+use super::answer::{agree, array, disowned, finish, in_order, query};
 use super::reference::{JOBS, RULES_HERE};
 use super::texts::Texts;
 use super::{operator, rows};
@@ -159,6 +159,7 @@ impl Database {
             }
             Event::Pin(_) => {
                 let lost = self.run("EXECUTE lost ('30 s')")?;
+                let lost: Vec<String> = lost.iter().map(|answer| in_order(answer)).collect();
                 let has_expired = before.rows.iter().any(|row| row.has_expired);
                 let has_expired = if has_expired { "t" } else { "f" };
                 let owners = array(before.missing_owners());
