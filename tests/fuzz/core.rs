@@ -12,7 +12,7 @@ use pgqueue_core::{Error, ErrorKind, JobState, NewJob, RawJob, Worker, testing};
 use pgqueue_suite::TestDatabase;
 use serde_json::{Value, json};
 
-use super::fuzz;
+use super::{fuzz, large_json};
 
 #[test]
 fn a_place_in_a_list_is_refused_or_comes_back_from_its_text_and_leads_to_a_page() {
@@ -75,7 +75,7 @@ fn a_job_that_is_not_refused_before_it_is_sent_is_stored_and_can_be_read_back_an
     let db = TestDatabase::migrated();
     let conn = RefCell::new(db.sync());
 
-    fuzz!("jobs", |text: &str| {
+    fuzz!("jobs", large_json(), |text: &str| {
         for job in jobs_of(text) {
             let stored = undone(&mut conn.borrow_mut(), |conn| {
                 let id = job.clone().enqueue(conn)?.id;
@@ -97,6 +97,19 @@ fn a_job_that_is_not_refused_before_it_is_sent_is_stored_and_can_be_read_back_an
             }
         }
     });
+}
+
+#[test]
+fn a_payload_of_ten_thousand_levels_is_refused() {
+    let db = TestDatabase::migrated();
+    let deep = (0..10_000).fold(json!(1), |inner, _| Value::Array(vec![inner]));
+
+    let refused = NewJob::new("job", deep)
+        .enqueue(&mut db.sync())
+        .unwrap_err();
+
+    let invalid = Error::of(&refused).unwrap().invalid().unwrap();
+    assert_eq!((invalid.size, invalid.limit), (10_000, 127));
 }
 
 #[test]

@@ -14,6 +14,8 @@ mod site;
 
 use std::fs;
 
+const MIB: usize = 1 << 20;
+
 /// Parts that make trouble more often than others.
 const TROUBLE: [&str; 16] = [
     "\0",
@@ -34,11 +36,17 @@ const TROUBLE: [&str; 16] = [
     "-262143-01-01T00:00:00Z",
 ];
 
-/// Tries a property on the seeds of a target, on what lies near them, and on anything else.
+/// Tries a property on large texts, on the seeds of a target, on what lies near them, and on anything else.
 macro_rules! fuzz {
-    ($target:literal, $property:expr) => {{
+    ($target:literal, $property:expr) => {
+        fuzz!($target, [""; 0], $property)
+    };
+    ($target:literal, $large:expr, $property:expr) => {{
         let seeds = $crate::seeds($target);
         let property = std::panic::AssertUnwindSafe($property);
+        for text in $large {
+            (*property)(&text);
+        }
         // A slow machine gets through few of them in bolero's second.
         for seed in &seeds {
             (*property)(seed);
@@ -50,6 +58,14 @@ macro_rules! fuzz {
     }};
 }
 use fuzz;
+
+/// Gives JSON that no file should hold: around the limit of a payload, beyond it once PostgreSQL prints it, and too deep.
+fn large_json() -> Vec<String> {
+    let texts = [MIB - 1, MIB, MIB + 1].map(|bytes| format!("\"{}\"", "a".repeat(bytes - 2)));
+    let list = format!("[{}1]", "1,".repeat(MIB / 2 - 2));
+    let deep = "[".repeat(10_000) + &"]".repeat(10_000);
+    texts.into_iter().chain([list, deep]).collect()
+}
 
 /// Reads the seeds of a target.
 fn seeds(target: &str) -> Vec<String> {

@@ -6,7 +6,7 @@ use pgqueue_suite::site::{Answer, Site, send};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
-use super::fuzz;
+use super::{fuzz, large_json};
 
 /// Percent-encodes a text for an address.
 fn encoded(text: &str) -> String {
@@ -86,6 +86,25 @@ async fn post(site: &Site, path: &str, kind: &str, body: String) -> Answer {
     send(request.header("content-type", kind).body(body)).await
 }
 
+/// Checks an answer to a body. A busy machine may take too long over a large one, and says so.
+fn breaks_nothing(path: &str, start: &str, answer: &Answer) {
+    let is_slow = answer.text.contains("time limit");
+    if answer.status != StatusCode::SERVICE_UNAVAILABLE || !is_slow {
+        is_no_failure(&format!("{path} {start:?}"), answer);
+    }
+}
+
+/// Gives large payloads as a program and as a form sends them to be edited, and as they are.
+fn large_bodies() -> impl Iterator<Item = String> {
+    large_json().into_iter().flat_map(|json| {
+        [
+            format!(r#"{{"version": "VERSION", "payload": {json}}}"#),
+            format!("version=VERSION&queue=mail&priority=3&max_retries=5&run_at=&run_at_was=&payload={json}"),
+            json,
+        ]
+    })
+}
+
 #[test]
 fn no_body_of_a_form_or_of_a_program_breaks_an_action() {
     let system = actix_web::rt::System::new();
@@ -98,12 +117,13 @@ fn no_body_of_a_form_or_of_a_program_breaks_an_action() {
         .texts("SELECT xmin::text FROM pgqueue_jobs WHERE id = 7");
     let version = RefCell::new(version[0].clone());
 
-    fuzz!("bodies", |text: &str| {
+    fuzz!("bodies", large_bodies(), |text: &str| {
         let body = text.replace("VERSION", &version.borrow());
+        let start: String = body.chars().take(500).collect();
         for path in ["/jobs/7/edit", "/bulk/run_now", "/settings", "/queue/pause"] {
             let kind = "application/x-www-form-urlencoded";
             let answer = system.block_on(post(&site, path, kind, body.clone()));
-            is_no_failure(&format!("{path} {body:?}"), &answer);
+            breaks_nothing(path, &start, &answer);
         }
         for path in [
             "/api/v1/jobs/7/edit",
@@ -111,7 +131,7 @@ fn no_body_of_a_form_or_of_a_program_breaks_an_action() {
             "/api/v1/operations/run-now",
         ] {
             let answer = system.block_on(post(&site, path, "application/json", body.clone()));
-            is_no_failure(&format!("{path} {body:?}"), &answer);
+            breaks_nothing(path, &start, &answer);
         }
         let now = site
             .database
