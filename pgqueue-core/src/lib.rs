@@ -71,6 +71,7 @@ mod state;
 pub mod stats;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod transaction;
 mod worker;
 pub mod workers;
 

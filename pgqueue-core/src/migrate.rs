@@ -16,6 +16,7 @@ use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
 use crate::error::{Error, ErrorKind, explain};
 use crate::sql::{Ledger, MigrationLock};
+use crate::transaction;
 
 /// The migrations for Diesel's own harness: `conn.run_pending_migrations(MIGRATIONS)`.
 ///
@@ -123,9 +124,9 @@ where
                     tokio::time::sleep(turns.pause(&by)).await;
                 }
             } else {
-                conn.transaction(async |conn| conn.batch_execute(script).await)
-                    .await
-                    .map_err(failed)?;
+                transaction::begin(conn).await.map_err(failed)?;
+                let applied = conn.batch_execute(script).await;
+                transaction::end(conn, applied).await.map_err(failed)?;
             }
         }
         check_applied(conn).await
@@ -137,15 +138,21 @@ async fn try_script_async<C>(conn: &mut C, script: &str) -> QueryResult<Turn>
 where
     C: AsyncConnection<Backend = Pg>,
 {
-    conn.transaction(async |conn| {
-        conn.batch_execute(READ_COMMITTED).await?;
-        let turn = Turn::of(diesel_async::RunQueryDsl::get_result(MigrationLock {}, conn).await?);
-        if let Turn::Ours = turn {
-            conn.batch_execute(script).await?;
-        }
-        Ok(turn)
-    })
-    .await
+    transaction::begin(conn).await?;
+    let tried = try_in_transaction(conn, script).await;
+    transaction::end(conn, tried).await
+}
+
+async fn try_in_transaction<C>(conn: &mut C, script: &str) -> QueryResult<Turn>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    conn.batch_execute(READ_COMMITTED).await?;
+    let turn = Turn::of(diesel_async::RunQueryDsl::get_result(MigrationLock {}, conn).await?);
+    if let Turn::Ours = turn {
+        conn.batch_execute(script).await?;
+    }
+    Ok(turn)
 }
 
 /// What a try for the migration lock came to.

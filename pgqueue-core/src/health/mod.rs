@@ -33,6 +33,7 @@ use crate::sql::Ledger;
 use crate::sql::operators::{
     HealthHolders, HealthIds, HealthIndexes, HealthLocks, HealthServer, HealthTables,
 };
+use crate::transaction;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -157,13 +158,21 @@ where
     C: AsyncConnection<Backend = Pg>,
 {
     async move {
+        macro_rules! in_transaction {
+            ($read:expr) => {
+                match transaction::begin(conn).await {
+                    Ok(()) => {
+                        let read = $read.await;
+                        transaction::end(conn, read).await
+                    }
+                    Err(error) => Err(error),
+                }
+                .map_err(Error::from)
+            };
+        }
         macro_rules! part {
             ($query:expr) => {
-                conn.transaction(async |conn| {
-                    diesel_async::RunQueryDsl::get_result::<Value>($query, conn).await
-                })
-                .await
-                .map_err(|error: DieselError| Error::from(error))
+                in_transaction!(diesel_async::RunQueryDsl::get_result::<Value>($query, conn))
             };
         }
         let names = indexes::names();
@@ -175,22 +184,8 @@ where
             indexes: part!(HealthIndexes { names }),
             locks: part!(HealthLocks {}),
             ids: part!(HealthIds {}),
-            ledger: conn
-                .transaction(async |conn| diesel_async::RunQueryDsl::load(Ledger {}, conn).await)
-                .await
-                .map_err(|error: DieselError| Error::from(error)),
-            plan: {
-                let mut plan = Err(DieselError::NotFound);
-                let undone: Result<(), DieselError> = conn
-                    .transaction(async |conn| {
-                        conn.batch_execute(plan::SETTINGS).await?;
-                        let query = plan::ExplainClaim::new();
-                        plan = diesel_async::RunQueryDsl::get_result::<Value>(query, conn).await;
-                        Err(DieselError::RollbackTransaction)
-                    })
-                    .await;
-                plan::answered(plan, undone)
-            },
+            ledger: in_transaction!(diesel_async::RunQueryDsl::load(Ledger {}, conn)),
+            plan: plan_of_the_claim_async(conn).await,
         };
         made(read)
     }
@@ -205,6 +200,25 @@ fn plan_of_the_claim<C: LoadConnection<Backend = Pg>>(conn: &mut C) -> Result<Va
         Err(DieselError::RollbackTransaction)
     });
     plan::answered(plan, undone)
+}
+
+/// [`plan_of_the_claim`] on an async connection.
+async fn plan_of_the_claim_async<C>(conn: &mut C) -> Result<Value, Error>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    transaction::begin(conn).await?;
+    let plan = explain_claim(conn).await;
+    let undone = transaction::end(conn, Err::<(), _>(DieselError::RollbackTransaction)).await;
+    plan::answered(plan, undone)
+}
+
+async fn explain_claim<C>(conn: &mut C) -> Result<Value, DieselError>
+where
+    C: AsyncConnection<Backend = Pg>,
+{
+    conn.batch_execute(plan::SETTINGS).await?;
+    diesel_async::RunQueryDsl::get_result(plan::ExplainClaim::new(), conn).await
 }
 
 fn made(read: Read) -> Result<Report, Error> {
