@@ -3,7 +3,8 @@
 -- $2 where counts stop bigint
 -- $3 the first cause, or null for all of them bigint
 -- uses index pgqueue_jobs_cause; where one cause is walked in order, BETWEEN and not =: the cause would leave the order, and
--- pgqueue_jobs_dead serve it, by which a rare cause is looked for among all the dead
+-- pgqueue_jobs_dead serve it, by which a rare cause is looked for among all the dead. Where many are walked, the limit is a
+-- SELECT, which the planner does not look into: one that it thinks higher than the jobs of a cause would have it sort them all
 WITH RECURSIVE skipped(cause, place) AS (
     SELECT (
         SELECT j.cause
@@ -89,7 +90,7 @@ CROSS JOIN LATERAL (
             FROM pgqueue_jobs AS j
             WHERE j.state = 'dead' AND j.cause BETWEEN skipped.cause AND skipped.cause
             ORDER BY j.cause DESC, j.finished_at DESC, j.id DESC
-            LIMIT $2::bigint + 1
+            LIMIT (SELECT $2::bigint + 1)
         ) AS died
         GROUP BY died.hour
     ) AS hour
@@ -111,7 +112,7 @@ CROSS JOIN LATERAL (
             FROM pgqueue_jobs AS j
             WHERE j.state = 'dead' AND j.cause BETWEEN skipped.cause AND skipped.cause
             ORDER BY j.cause DESC, j.finished_at DESC, j.id DESC
-            LIMIT 200
+            LIMIT (SELECT 200)
         ) AS n
         GROUP BY n.kind, n.queue
     ) AS named
