@@ -192,6 +192,9 @@ impl From<DieselError> for Error {
     }
 }
 
+/// The constraint that a payload over the database's limit breaks.
+pub(crate) const PAYLOAD_SIZE: &str = "pgqueue_jobs_payload_size";
+
 /// Replaces "relation does not exist" by the call that makes it exist, and a payload over the database's limit by the
 /// limits to raise; every other error passes unchanged.
 ///
@@ -199,7 +202,7 @@ impl From<DieselError> for Error {
 /// unclassified error that names one of ours and points into the statement.
 pub(crate) fn explain(error: DieselError) -> DieselError {
     if let DieselError::DatabaseError(DatabaseErrorKind::CheckViolation, info) = &error
-        && info.constraint_name() == Some("pgqueue_jobs_payload_size")
+        && info.constraint_name() == Some(PAYLOAD_SIZE)
     {
         let message = "payload of the job is larger than this database allows: store the data in a table and enqueue its \
                        key, or raise pgqueue.payload_limit in the database (1048576 bytes if it is not set), as payload_limit of the job was";

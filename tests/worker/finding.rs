@@ -113,6 +113,36 @@ async fn an_edit_of_an_older_version_changes_nothing() {
     assert_eq!(admin::deeds_async(&mut conn, 1).await.unwrap(), deeds);
 }
 
+#[test]
+fn an_edited_payload_is_bounded_by_the_databases_limit_as_postgresql_prints_it() {
+    let db = TestDatabase::migrated();
+    dead(&db, 1);
+    let edit = |payload: &str| {
+        let mut conn = db.sync();
+        let shown = admin::job(&mut conn, 1).unwrap().unwrap();
+        admin::edit(1, shown.version)
+            .payload(payload)
+            .run(&mut conn)
+    };
+    let spacious = format!("[{}1]", " ".repeat(2 << 20));
+    let printed = format!("[{}]", ["1e100000"; 11].join(","));
+    let text = format!("\"{}\"", "x".repeat(2 << 20));
+
+    let saved = edit(&spacious).unwrap();
+    let refused = [&printed, &text].map(|payload| edit(payload).unwrap_err());
+    db.execute("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET pgqueue.payload_limit = %L', current_database(), 4194304); END $$");
+    let after = [&printed, &text].map(|payload| edit(payload).unwrap());
+
+    assert_eq!(saved, Edited::Saved);
+    for error in refused {
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.to_string().contains("pgqueue.payload_limit"));
+        let invalid = error.invalid().unwrap();
+        assert_eq!((invalid.field, invalid.limit), ("payload", 1 << 20));
+    }
+    assert_eq!(after, [Edited::Saved, Edited::Saved]);
+}
+
 #[tokio::test]
 async fn a_dead_job_whose_key_is_taken_says_by_whom() {
     let db = TestDatabase::migrated();

@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 
 use super::Who;
 use crate::enqueue::{check_name, check_range};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Invalid, PAYLOAD_SIZE};
 use crate::sql::operators::{CloneJob, EditJob, Reveal};
 
 /// Parts of names that hint at a secret: what has one of them is not repeated in the audit, nor shown by the dashboard
@@ -32,8 +32,6 @@ pub const SECRET_WORDS: [&str; 14] = [
     "session_id",
 ];
 
-/// Largest payload, as at enqueue.
-const PAYLOAD_LIMIT: usize = 1 << 20;
 /// Deepest payload: a worker reads no more levels.
 const DEPTH_LIMIT: usize = 127;
 
@@ -89,7 +87,8 @@ pub enum Edited {
 impl Edit {
     says_who!();
 
-    /// Gives it this payload: the text of a JSON value, kept with all digits of its numbers.
+    /// Gives it this payload: the text of a JSON value, kept with all digits of its numbers. As PostgreSQL prints it, it has at
+    /// most the bytes that `pgqueue.payload_limit` of the database allows, 1 MiB if it is not set.
     pub fn payload(mut self, json: impl Into<String>) -> Self {
         self.payload = Some(json.into());
         self
@@ -139,8 +138,7 @@ impl Edit {
     /// when its unique key was taken at the same moment; errors of the database.
     pub fn run<C: LoadConnection<Backend = Pg>>(self, conn: &mut C) -> Result<Edited, Error> {
         self.check()?;
-        let answer = RunQueryDsl::get_result(self.statement(), conn).optional();
-        answer.map(told).map_err(refused)
+        told(RunQueryDsl::get_result(self.statement(), conn))
     }
 
     /// Changes the job, on an async connection. Effect and errors are those of [`run`](Self::run).
@@ -155,8 +153,7 @@ impl Edit {
         conn: &mut C,
     ) -> Result<Edited, Error> {
         self.check()?;
-        let answer = diesel_async::RunQueryDsl::get_result(self.statement(), conn).await;
-        answer.optional().map(told).map_err(refused)
+        told(diesel_async::RunQueryDsl::get_result(self.statement(), conn).await)
     }
 
     fn statement(&self) -> EditJob<'_> {
@@ -192,15 +189,10 @@ impl Edit {
     }
 }
 
-/// Checks a payload without reading its numbers, which would round them.
+/// Checks a payload without reading its numbers, which would round them. Its size is left to PostgreSQL, which counts it as it
+/// prints it and knows the database's own limit.
 fn check_payload(json: &str) -> Result<(), Error> {
     let invalid = |message: String| Err(Error::new(ErrorKind::Invalid, message));
-    if json.len() > PAYLOAD_LIMIT {
-        return invalid(format!(
-            "the payload has {} bytes: at most {PAYLOAD_LIMIT} are allowed",
-            json.len()
-        ));
-    }
     if let Err(cause) = serde_json::from_str::<IgnoredAny>(json) {
         return invalid(format!("the payload is not JSON: {cause}"));
     }
@@ -230,11 +222,40 @@ fn depth(json: &str) -> usize {
     deepest
 }
 
-fn told(answer: Option<(Option<i64>, Option<i64>)>) -> Edited {
-    match answer {
-        Some((_, Some(_))) => Edited::Saved,
-        Some((Some(by), None)) => Edited::KeyTaken { by },
-        Some((None, None)) | None => Edited::Outdated,
+fn told(answer: QueryResult<Answer>) -> Result<Edited, Error> {
+    let answer = answer.optional().map_err(refused)?;
+    answer.map_or(Ok(Edited::Outdated), Answer::told)
+}
+
+/// What the statement answers of a job that is still what was shown.
+#[derive(Debug, Queryable)]
+struct Answer {
+    blocker: Option<i64>,
+    changed: Option<i64>,
+    /// Bytes of the payload and their limit, where they are more.
+    bytes: Option<i64>,
+    most: Option<i64>,
+}
+
+impl Answer {
+    fn told(self) -> Result<Edited, Error> {
+        if let (Some(size), Some(limit)) = (self.bytes, self.most) {
+            let message = format!(
+                "the payload has {size} bytes as PostgreSQL prints it: at most {limit} are allowed; store the data in a table and \
+                 give the job its key, or raise pgqueue.payload_limit in the database"
+            );
+            let invalid = Invalid {
+                field: "payload",
+                size,
+                limit,
+            };
+            return Err(Error::out_of_bounds(invalid, message));
+        }
+        Ok(match (self.blocker, self.changed) {
+            (_, Some(_)) => Edited::Saved,
+            (Some(by), None) => Edited::KeyTaken { by },
+            (None, None) => Edited::Outdated,
+        })
     }
 }
 
@@ -245,6 +266,13 @@ fn refused(error: DieselError) -> Error {
             ErrorKind::Serialization,
             "another job took the unique key at the same moment: nothing was changed",
         ),
+        DieselError::DatabaseError(DatabaseErrorKind::CheckViolation, info)
+            if info.constraint_name() == Some(PAYLOAD_SIZE) =>
+        {
+            let message = "the payload is larger than this database allows for a new job: raise pgqueue.payload_limit in the \
+                           database (1048576 bytes if it is not set)";
+            Error::new(ErrorKind::Invalid, message)
+        }
         DieselError::DatabaseError(DatabaseErrorKind::CheckViolation, info) => Error::new(
             ErrorKind::Invalid,
             format!("PostgreSQL refuses the value: {}", info.message()),

@@ -28,6 +28,18 @@ blocker AS MATERIALIZED (
     ) AS id
     FROM shown AS s
 ),
+-- The table bounds only what was never claimed.
+too_large AS MATERIALIZED (
+    SELECT p.bytes, p.most
+    FROM shown AS s
+    CROSS JOIN LATERAL (
+        SELECT
+            octet_length(s.new_payload::text)::bigint AS bytes,
+            coalesce(nullif(current_setting('pgqueue.payload_limit', true), '')::bigint, 1048576) AS most
+        OFFSET 0
+    ) AS p
+    WHERE $3::text IS NOT NULL AND p.bytes > p.most
+),
 changed AS (
     UPDATE pgqueue_jobs AS j
     SET payload = s.new_payload,
@@ -44,7 +56,7 @@ changed AS (
         progress = CASE WHEN $8::boolean AND j.state = 'dead' THEN NULL ELSE j.progress END,
         output = CASE WHEN $8::boolean AND j.state = 'dead' THEN NULL ELSE j.output END
     FROM shown AS s, blocker AS b
-    WHERE j.id = s.id AND b.id IS NULL
+    WHERE j.id = s.id AND b.id IS NULL AND NOT EXISTS (SELECT FROM too_large)
     RETURNING j.id
 ),
 -- Of the payload the audit keeps what differs, and not where a word hints at a secret.
@@ -67,11 +79,10 @@ told AS (
         CASE WHEN h.is_hidden AND p.old IS NOT NULL THEN '"(hidden)"' ELSE p.old END AS old,
         CASE WHEN h.is_hidden AND p.new IS NOT NULL THEN '"(hidden)"' ELSE p.new END AS new
     FROM parts AS p
+    -- OFFSET keeps it from being printed once a word.
+    CROSS JOIN LATERAL (SELECT lower(concat(p.key, ' ', p.old::text, ' ', p.new::text)) AS text OFFSET 0) AS printed
     CROSS JOIN LATERAL (
-        SELECT EXISTS (
-            SELECT FROM unnest($9::text[]) AS w(word)
-            WHERE strpos(lower(concat(p.key, ' ', p.old::text, ' ', p.new::text)), w.word) > 0
-        ) AS is_hidden
+        SELECT EXISTS (SELECT FROM unnest($9::text[]) AS w(word) WHERE strpos(printed.text, w.word) > 0) AS is_hidden
     ) AS h
 ),
 audit AS (
@@ -104,4 +115,4 @@ audit AS (
     FROM shown AS s
     JOIN changed AS c USING (id)
 )
-SELECT b.id, (SELECT c.id FROM changed AS c) FROM blocker AS b
+SELECT b.id, (SELECT c.id FROM changed AS c), (SELECT t.bytes FROM too_large AS t), (SELECT t.most FROM too_large AS t) FROM blocker AS b

@@ -114,7 +114,7 @@ statement! {
         hidden: &'a [String] => Array<Text>,
         actor: Option<&'a str> => Nullable<Text>,
         reason: Option<&'a str> => Nullable<Text>,
-    ) -> (Nullable<BigInt>, Nullable<BigInt>)
+    ) -> (Nullable<BigInt>, Nullable<BigInt>, Nullable<BigInt>, Nullable<BigInt>)
 }
 
 statement! {
