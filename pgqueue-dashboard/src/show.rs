@@ -133,6 +133,15 @@ pub(crate) fn utc() -> FixedOffset {
     FixedOffset::east_opt(0).expect("invariant: 0 is an offset")
 }
 
+/// Keeps so many characters of a text, and tells whether there were more.
+pub(crate) fn cut(mut text: String, limit: usize) -> (String, bool) {
+    let end = text.char_indices().nth(limit);
+    if let Some((end, _)) = end {
+        text.truncate(end);
+    }
+    (text, end.is_some())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

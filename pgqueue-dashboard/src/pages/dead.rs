@@ -16,6 +16,7 @@ use crate::frame::{Frame, Section};
 use crate::link::encoded;
 use crate::live::{CAUSES, Snapshot};
 use crate::problem::Problem;
+use crate::show;
 use crate::trend::Trend;
 use crate::visit::Visit;
 
@@ -168,7 +169,7 @@ pub(crate) async fn inbox(visit: Visit, asked: web::Query<Asked>) -> Result<Http
 /// `GET /dead/{cause}`
 pub(crate) async fn cause(visit: Visit, cause: web::Path<String>) -> Result<HttpResponse, Problem> {
     let (stats, message, jobs) = told(&visit, &cause).await?;
-    let (message, is_cut) = cut(message);
+    let (message, is_cut) = show::cut(message, MESSAGE_LIMIT);
     visit.page(&CausePage {
         frame: visit.frame(Section::Dead, "Cause of death"),
         cause: Cause { stats },
@@ -212,13 +213,4 @@ async fn load(
     let filter = Filter::new().state(JobState::Dead).cause(cause);
     let page = admin::find(filter).size(NEWEST).run_async(conn).await?;
     Ok(Some((stats, sample, page.jobs)))
-}
-
-/// Shortens a message to what a page can hold.
-fn cut(mut message: String) -> (String, bool) {
-    let end = message.char_indices().nth(MESSAGE_LIMIT);
-    if let Some((end, _)) = end {
-        message.truncate(end);
-    }
-    (message, end.is_some())
 }
