@@ -160,7 +160,13 @@ impl Run {
     async fn make_trouble(&mut self) -> Vec<Violation> {
         let (mut outage, mut judged) = (Instant::now(), Instant::now());
         self.fleet.fill();
-        while !self.is_long_enough().await && !self.is_broken() {
+        while !self.is_long_enough().await {
+            if self.settings.bug.is_none() {
+                self.check_goes_on();
+                if self.sightings.has_some() {
+                    break;
+                }
+            }
             let pace = u64::try_from(self.mix.pace().as_millis()).unwrap();
             tokio::time::sleep(Duration::from_millis(self.rng.u64(0..=pace))).await;
             let trouble = Trouble::next(&mut self.rng, self.mix);
@@ -201,11 +207,8 @@ impl Run {
             && (least.jobs == 0 || self.number(JOBS).await >= Some(least.jobs))
     }
 
-    /// Is true when there is no need to go on: a rule was seen broken, or the run has come to a stop.
-    fn is_broken(&self) -> bool {
-        if self.settings.bug.is_some() {
-            return false;
-        }
+    /// Notes it if the run has come to a stop.
+    fn check_goes_on(&self) {
         let most = self.settings.length * MOST_LENGTHS + MOST_BESIDES;
         if self.started.elapsed() > most {
             let (report, struck) = (&self.report, self.fleet.struck());
@@ -215,7 +218,6 @@ impl Run {
             );
             self.sightings.add(Rule::GoesOn, what);
         }
-        self.sightings.has_some()
     }
 
     /// Takes PostgreSQL down and up again: another server when it is time for one, and there is a standby.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use pgqueue_suite::chaos::{Act, LEASE, QUEUES, Soak};
+use pgqueue_suite::proxy::statements::COMPLETE;
 use tokio_postgres::Client;
 
 use crate::checker::{Findings, Rule, Violation};
@@ -96,7 +97,7 @@ const IDLE: &str = "\
     WHERE datname = current_database()
       AND state LIKE 'idle in transaction%'
       AND query LIKE '-- %'
-      AND query NOT LIKE '-- Completes a job inside%'
+      AND NOT starts_with(query, $1)
       AND query NOT LIKE '-- Enqueues %'";
 
 /// Looks until the task is aborted.
@@ -144,7 +145,7 @@ async fn look(
             format!("two jobs hold {:?}", row.get::<_, String>(0)),
         );
     }
-    for row in client.query(IDLE, &[]).await? {
+    for row in client.query(IDLE, &[&COMPLETE]).await? {
         sightings.add(Rule::NoIdleTransaction, row.get(0));
     }
     Ok(())

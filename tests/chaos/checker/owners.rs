@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use pgqueue_suite::chaos::{BATCH, QUEUES};
+use pgqueue_suite::proxy::statements::COMPLETE;
 
 use super::{Findings, Rule};
 use crate::history::{Change, History};
@@ -44,7 +45,7 @@ fn check_lease(history: &History, job: i64, change: &Change, findings: &mut Find
 }
 
 /// A run that begins while the handler of the one before it is still there was taken from a worker without a lease; or the run before it
-/// is completed, and its handler about to return.
+/// has completed its job in its own transaction, and its handler is about to return.
 fn check_one_at_a_time(history: &History, job: i64, token: i64, at: i64, findings: &mut Findings) {
     let before = token - 1;
     let left = history.left.get(&(job, before));
@@ -56,7 +57,7 @@ fn check_one_at_a_time(history: &History, job: i64, token: i64, at: i64, finding
         .iter()
         .filter(|change| change.token.0 == before && change.before.as_deref() == Some("running"));
     let is_right = ends.any(|end| {
-        end.after.as_deref() == Some("completed")
+        end.statement.starts_with(COMPLETE)
             || end
                 .owner
                 .is_some_and(|owner| history.has_lost_lease(owner, end.at))

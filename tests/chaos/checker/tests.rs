@@ -1,6 +1,7 @@
 //! Each rule, broken by hand in a history that is otherwise in order.
 
 use pgqueue_suite::chaos::evidence::How;
+use pgqueue_suite::proxy::statements::{COMPLETE, FINISH};
 
 use super::{Moment, Rule, check};
 use crate::history::{Began, Change, Fate, History, Intent, Lease};
@@ -374,6 +375,23 @@ fn a_run_that_begins_beside_the_one_before_it_is_found_unless_that_had_lost_its_
     let mut history = healthy();
     overlap(&mut history);
     assert_eq!(check(&history, Moment::Drained), []);
+}
+
+#[test]
+fn a_run_that_begins_beside_one_that_completed_is_found_unless_that_did_so_in_its_own_transaction()
+{
+    let completed_by = |statement: &str| {
+        let mut history = healthy();
+        history.left.insert((1, 1), 60);
+        history.leases.remove(&6);
+        let end = &mut history.jobs.get_mut(&1).unwrap()[2];
+        end.after = Some("completed".to_owned());
+        end.statement = statement.to_owned();
+        let found = check(&history, Moment::Drained);
+        found.iter().any(|found| found.rule == Rule::OneRunAtATime)
+    };
+    assert!(completed_by(FINISH));
+    assert!(!completed_by(COMPLETE));
 }
 
 #[test]
