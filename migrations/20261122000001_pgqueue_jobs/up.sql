@@ -79,12 +79,20 @@ BEGIN
         CONSTRAINT pgqueue_jobs_state CHECK (state IN ('pending', 'running', 'completed', 'cancelled', 'dead')),
         CONSTRAINT pgqueue_jobs_queue_length CHECK (octet_length(queue) BETWEEN 1 AND 128),
         CONSTRAINT pgqueue_jobs_kind_length CHECK (octet_length(kind) BETWEEN 1 AND 128),
-        -- Only for jobs that were never claimed: a worker's session may have another limit than the producer's, and a claim
-        -- must not fail for it. The second test is free of detoasting; the third is the documented limit.
+        -- Counted as they are printed, since so they are sent to workers: a number such as 1e131071 takes 16 bytes here and 131,072
+        -- there, and one row beyond what PostgreSQL can send would make every claim of its queue fail. 128 bytes hold seven such
+        -- numbers, within 1 MiB, and are not printed to be counted. Only for jobs that were never claimed: a worker's session may
+        -- have another limit than the producer's, and a claim must not fail for it.
         CONSTRAINT pgqueue_jobs_payload_size CHECK (
             fencing_token > 0
-            OR pg_column_size(payload) <= 1048576
-            OR octet_length(payload::text) <= coalesce(nullif(current_setting('pgqueue.payload_limit', true), '')::bigint, 1048576)
+            OR pg_column_size(payload) <= 128
+            OR octet_length(payload::text) <= least(coalesce(nullif(current_setting('pgqueue.payload_limit', true), '')::bigint, 1048576), 67108864)
+        ),
+        CONSTRAINT pgqueue_jobs_metadata_size CHECK (
+            fencing_token > 0
+            OR metadata IS NULL
+            OR pg_column_size(metadata) <= 128
+            OR octet_length(metadata::text) <= least(coalesce(nullif(current_setting('pgqueue.payload_limit', true), '')::bigint, 1048576), 67108864)
         ),
         CONSTRAINT pgqueue_jobs_priority_range CHECK (priority BETWEEN 0 AND 9),
         -- What a claim computes with must not overflow: one such row would make every claim of its queue fail.

@@ -192,20 +192,17 @@ impl From<DieselError> for Error {
     }
 }
 
-/// The constraint that a payload over the database's limit breaks.
-pub(crate) const PAYLOAD_SIZE: &str = "pgqueue_jobs_payload_size";
-
 /// Replaces "relation does not exist" by the call that makes it exist, and a payload over the database's limit by the
 /// limits to raise; every other error passes unchanged.
 ///
 /// Diesel hides the SQLSTATE and messages are translated, but an unknown relation, column or function is the only
 /// unclassified error that names one of ours and points into the statement.
 pub(crate) fn explain(error: DieselError) -> DieselError {
-    if let DieselError::DatabaseError(DatabaseErrorKind::CheckViolation, info) = &error
-        && info.constraint_name() == Some(PAYLOAD_SIZE)
-    {
-        let message = "payload of the job is larger than this database allows: store the data in a table and enqueue its \
-                       key, or raise pgqueue.payload_limit in the database (1048576 bytes if it is not set), as payload_limit of the job was";
+    if let Some(field) = over_the_databases_limit(&error) {
+        let message = format!(
+            "{field} of the job is larger than this database allows: store the data in a table and enqueue its key, or raise \
+             pgqueue.payload_limit in the database (1048576 bytes if it is not set, 67108864 at most), as payload_limit of the job was"
+        );
         return Error::new(ErrorKind::Invalid, message).caused(error).into();
     }
     let missing = match &error {
@@ -227,6 +224,20 @@ pub(crate) fn explain(error: DieselError) -> DieselError {
     )
     .caused(error)
     .into()
+}
+
+/// Gives the field that the database's limit of size refuses, if that is what the error is about.
+pub(crate) fn over_the_databases_limit(error: &DieselError) -> Option<&'static str> {
+    match error {
+        DieselError::DatabaseError(DatabaseErrorKind::CheckViolation, info) => {
+            match info.constraint_name() {
+                Some("pgqueue_jobs_payload_size") => Some("payload"),
+                Some("pgqueue_jobs_metadata_size") => Some("metadata"),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
 }
 
 /// Tells whether a message is about a table or function of ours, or a column that a later migration added to the jobs: of

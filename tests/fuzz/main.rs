@@ -17,7 +17,7 @@ use std::fs;
 const MIB: usize = 1 << 20;
 
 /// Parts that make trouble more often than others.
-const TROUBLE: [&str; 16] = [
+const TROUBLE: [&str; 17] = [
     "\0",
     "\u{feff}",
     "😀",
@@ -31,6 +31,7 @@ const TROUBLE: [&str; 16] = [
     "-9223372036854775808",
     "99999999999999999999",
     "1e400",
+    "1e131071",
     "+262142-12-31T23:59:59Z",
     "-0",
     "-262143-01-01T00:00:00Z",
@@ -64,7 +65,8 @@ fn large_json() -> Vec<String> {
     let texts = [MIB - 1, MIB, MIB + 1].map(|bytes| format!("\"{}\"", "a".repeat(bytes - 2)));
     let list = format!("[{}1]", "1,".repeat(MIB / 2 - 2));
     let deep = "[".repeat(10_000) + &"]".repeat(10_000);
-    texts.into_iter().chain([list, deep]).collect()
+    let zeros = format!("[{}1]", "1e131071,".repeat(10_000));
+    texts.into_iter().chain([list, deep, zeros]).collect()
 }
 
 /// Reads the seeds of a target.

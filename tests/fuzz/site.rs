@@ -21,6 +21,11 @@ fn is_no_failure(what: &str, answer: &Answer) {
         answer.status,
         answer.text
     );
+    let is_problem = answer.header("content-type") == "application/problem+json";
+    assert!(
+        !is_problem || answer.text.len() < 20_000,
+        "{what} is answered by what was sent"
+    );
 }
 
 #[test]

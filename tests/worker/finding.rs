@@ -130,6 +130,8 @@ fn an_edited_payload_is_bounded_by_the_databases_limit_as_postgresql_prints_it()
 
     let saved = edit(&spacious).unwrap();
     let refused = [&printed, &text].map(|payload| edit(payload).unwrap_err());
+    let endless = format!("[{}]", ["1e131071"; 10_000].join(","));
+    let endless = edit(&endless).unwrap_err();
     db.execute("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET pgqueue.payload_limit = %L', current_database(), 4194304); END $$");
     let after = [&printed, &text].map(|payload| edit(payload).unwrap());
 
@@ -141,6 +143,8 @@ fn an_edited_payload_is_bounded_by_the_databases_limit_as_postgresql_prints_it()
         assert_eq!((invalid.field, invalid.limit), ("payload", 1 << 20));
     }
     assert_eq!(after, [Edited::Saved, Edited::Saved]);
+    assert_eq!(endless.kind(), ErrorKind::Invalid);
+    assert!(endless.to_string().contains("1310710000 digits"));
 }
 
 #[tokio::test]

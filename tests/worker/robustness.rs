@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel_async::AsyncConnection;
 use pgqueue_core::{Context, JobState, NewJob, admin, enqueue_all};
@@ -152,6 +153,36 @@ async fn no_storable_row_stops_the_claims_of_its_queue() {
         let refused = diesel::sql_query(update).execute(&mut db.sync());
         assert!(refused.is_err(), "{column} is stored");
     }
+}
+
+#[test]
+fn a_row_that_takes_little_and_prints_long_is_not_stored() {
+    let db = TestDatabase::migrated();
+    let insert = |limit: i64, numbers: i64, columns: &str, values: &str| {
+        let mut conn = db.sync();
+        conn.batch_execute(&format!("SET pgqueue.payload_limit = {limit}"))
+            .unwrap();
+        let numbers =
+            format!("SELECT jsonb_agg(1e131071) AS json FROM generate_series(1, {numbers})");
+        conn.batch_execute(&format!(
+            "INSERT INTO pgqueue_jobs (kind, {columns}) SELECT 'job', {values} FROM ({numbers}) AS numbers"
+        ))
+        .map_err(|error| error.to_string())
+    };
+    let (payload, metadata) = (
+        ("payload", "json"),
+        ("payload, metadata", "'{}', jsonb_build_object('n', json)"),
+    );
+
+    for (columns, values) in [payload, metadata] {
+        for (limit, numbers) in [(1_000_000, 8), (1_000_000_000, 600)] {
+            let refused = insert(limit, numbers, columns, values).unwrap_err();
+            assert!(refused.contains("_size"), "{refused}");
+        }
+        insert(1_000_000, 7, columns, values).unwrap();
+    }
+
+    assert_eq!(db.count(JobState::Pending), 2);
 }
 
 #[tokio::test]

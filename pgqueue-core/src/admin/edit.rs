@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 
 use super::Who;
 use crate::enqueue::{check_name, check_range};
-use crate::error::{Error, ErrorKind, Invalid, PAYLOAD_SIZE};
+use crate::error::{Error, ErrorKind, Invalid, over_the_databases_limit};
 use crate::sql::operators::{CloneJob, EditJob, Reveal};
 
 /// Parts of names that hint at a secret: what has one of them is not repeated in the audit, nor shown by the dashboard
@@ -32,6 +32,8 @@ pub const SECRET_WORDS: [&str; 14] = [
     "session_id",
 ];
 
+/// Largest payload that a table of ours takes, whatever `pgqueue.payload_limit` says.
+const LARGEST_PAYLOAD: u64 = 64 << 20;
 /// Deepest payload: a worker reads no more levels.
 const DEPTH_LIMIT: usize = 127;
 
@@ -190,7 +192,7 @@ impl Edit {
 }
 
 /// Checks a payload without reading its numbers, which would round them. Its size is left to PostgreSQL, which counts it as it
-/// prints it and knows the database's own limit.
+/// prints it and knows the database's own limit; but it is not asked to print numbers that have more digits than any limit allows.
 fn check_payload(json: &str) -> Result<(), Error> {
     let invalid = |message: String| Err(Error::new(ErrorKind::Invalid, message));
     if let Err(cause) = serde_json::from_str::<IgnoredAny>(json) {
@@ -202,24 +204,61 @@ fn check_payload(json: &str) -> Result<(), Error> {
             "the payload has {depth} levels: at most {DEPTH_LIMIT} can be run"
         ));
     }
+    let zeros = zeros(json);
+    if zeros > LARGEST_PAYLOAD {
+        return invalid(format!(
+            "the payload's numbers have some {zeros} digits: a payload has at most {LARGEST_PAYLOAD} bytes, whatever the \
+             database's limit"
+        ));
+    }
     Ok(())
 }
 
 /// Counts the levels of what is JSON.
 fn depth(json: &str) -> usize {
-    let (mut level, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
-    for byte in json.bytes() {
+    let (mut level, mut deepest) = (0_usize, 0);
+    for byte in outside_of_texts(json) {
         match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'[' | b'{' if !in_string => level += 1,
-            b']' | b'}' if !in_string => level = level.saturating_sub(1),
+            b'[' | b'{' => level += 1,
+            b']' | b'}' => level = level.saturating_sub(1),
             _ => {}
         }
         deepest = deepest.max(level);
     }
     deepest
+}
+
+/// Adds up the exponents of the numbers of what is JSON: PostgreSQL prints about so many zeros.
+fn zeros(json: &str) -> u64 {
+    let mut bytes = outside_of_texts(json).peekable();
+    let mut zeros = 0_u64;
+    while let Some(byte) = bytes.next() {
+        if !matches!(byte, b'e' | b'E') {
+            continue;
+        }
+        bytes.next_if(|sign| matches!(sign, b'+' | b'-'));
+        let mut exponent = 0_u64;
+        while let Some(digit) = bytes.next_if(u8::is_ascii_digit) {
+            exponent = exponent
+                .saturating_mul(10)
+                .saturating_add(u64::from(digit - b'0'));
+        }
+        zeros = zeros.saturating_add(exponent);
+    }
+    zeros
+}
+
+fn outside_of_texts(json: &str) -> impl Iterator<Item = u8> {
+    let (mut in_text, mut escaped) = (false, false);
+    json.bytes().filter(move |byte| {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            _ => return !in_text,
+        }
+        false
+    })
 }
 
 fn told(answer: QueryResult<Answer>) -> Result<Edited, Error> {
@@ -261,18 +300,18 @@ impl Answer {
 
 /// Tells values that only PostgreSQL could find fault with, and a race for a unique key, from other errors.
 fn refused(error: DieselError) -> Error {
+    if let Some(field) = over_the_databases_limit(&error) {
+        let message = format!(
+            "{field} of the job is larger than this database allows for a new one: raise pgqueue.payload_limit in the database \
+             (1048576 bytes if it is not set, 67108864 at most)"
+        );
+        return Error::new(ErrorKind::Invalid, message);
+    }
     match &error {
         DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => Error::new(
             ErrorKind::Serialization,
             "another job took the unique key at the same moment: nothing was changed",
         ),
-        DieselError::DatabaseError(DatabaseErrorKind::CheckViolation, info)
-            if info.constraint_name() == Some(PAYLOAD_SIZE) =>
-        {
-            let message = "the payload is larger than this database allows for a new job: raise pgqueue.payload_limit in the \
-                           database (1048576 bytes if it is not set)";
-            Error::new(ErrorKind::Invalid, message)
-        }
         DieselError::DatabaseError(DatabaseErrorKind::CheckViolation, info) => Error::new(
             ErrorKind::Invalid,
             format!("PostgreSQL refuses the value: {}", info.message()),

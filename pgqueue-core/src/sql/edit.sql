@@ -35,7 +35,7 @@ too_large AS MATERIALIZED (
     CROSS JOIN LATERAL (
         SELECT
             octet_length(s.new_payload::text)::bigint AS bytes,
-            coalesce(nullif(current_setting('pgqueue.payload_limit', true), '')::bigint, 1048576) AS most
+            least(coalesce(nullif(current_setting('pgqueue.payload_limit', true), '')::bigint, 1048576), 67108864) AS most
         OFFSET 0
     ) AS p
     WHERE $3::text IS NOT NULL AND p.bytes > p.most
