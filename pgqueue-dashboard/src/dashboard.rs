@@ -19,6 +19,9 @@ use crate::operations::Operations;
 use crate::suggestions::Suggestions;
 use crate::{export, guard, routes};
 
+/// Largest body of a form or of JSON, as it is sent, whatever the application around us allows.
+const BODY_LIMIT: usize = 2 * 1024 * 1024;
+
 /// The admin site, to be mounted by `App::service` or inside a `web::scope`.
 ///
 /// Cheap to clone: build it once, outside of the closure that makes the `App`, and clone it in there. Its connections (at
@@ -101,7 +104,8 @@ impl HttpServiceFactory for Dashboard {
     fn register(self, config: &mut AppService) {
         let scope = web::scope(&self.inner.path)
             .app_data(web::Data::new(self.clone()))
-            .app_data(web::FormConfig::default().limit(2 * 1024 * 1024))
+            .app_data(web::FormConfig::default().limit(BODY_LIMIT))
+            .app_data(web::JsonConfig::default().limit(BODY_LIMIT))
             .configure(routes::configure)
             .default_service(web::to(routes::not_found))
             .wrap(from_fn(guard::guard));

@@ -13,13 +13,10 @@ use crate::dashboard::{Dashboard, is_path};
 use crate::origin;
 use crate::pages::error::error_page;
 use crate::problem::Problem;
-use crate::show;
 use crate::visit::{Visit, request_id};
 
 /// Longest path with query.
 const LONGEST_URI: usize = 8 * 1024;
-/// Most characters of a refusal that actix words.
-const LONGEST_DETAIL: usize = 300;
 
 const HEADERS: [(&str, &str); 9] = [
     (
@@ -122,15 +119,10 @@ fn mend(
     };
     let status = response.status();
     let problem = if status.is_client_error() {
-        // It may repeat what was sent.
-        let (mut detail, is_cut) = show::cut(error.to_string(), LONGEST_DETAIL);
-        if is_cut {
-            detail.push('…');
-        }
         Problem::new(
             status,
             "That cannot be understood",
-            detail,
+            error.to_string(),
             "go back, and try it another way",
         )
     } else {

@@ -7,6 +7,11 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
 use pgqueue_core::{Error, ErrorKind};
 
+use crate::show;
+
+/// Most characters of what happened: it may repeat what was sent.
+const LONGEST_DETAIL: usize = 1000;
+
 /// A request that failed.
 #[derive(Debug, Clone)]
 pub(crate) struct Problem {
@@ -30,10 +35,14 @@ impl Problem {
         detail: impl Into<String>,
         advice: impl Into<String>,
     ) -> Self {
+        let (mut detail, is_cut) = show::cut(detail.into(), LONGEST_DETAIL);
+        if is_cut {
+            detail.push('…');
+        }
         Self {
             status,
             title,
-            detail: detail.into(),
+            detail,
             advice: advice.into(),
             retry_after: None,
             field: None,
