@@ -5,14 +5,12 @@ use std::time::Duration;
 use fastrand::Rng;
 use local_postgres::Shutdown;
 use pgqueue_suite::chaos::{LEASE, Menu};
-use pgqueue_suite::proxy::statements::{CLAIM, OF_WORKERS};
+use pgqueue_suite::proxy::statements::{CLAIM, COMMIT, OF_WORKERS};
 use pgqueue_suite::proxy::{End, Fault, Proxy, Weather};
 use rustix::process::Signal;
 
 use crate::cluster::Cluster;
 use crate::fleet::{Fleet, send};
-
-const COMMIT: &str = "COMMIT";
 
 /// One fault.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -52,6 +50,28 @@ pub(crate) enum Mix {
 }
 
 impl Mix {
+    /// Names all kinds of faults that come.
+    pub(crate) fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Storm => &[
+                "workers killed",
+                "producers killed",
+                "processes stopped",
+                "workers told to end",
+                "workers told to end twice",
+                "networks slow",
+                "networks throttled",
+                "networks deaf at the server",
+                "networks deaf at the client",
+                "connections reset",
+                "connections half open",
+                "sessions terminated",
+            ],
+            Self::Zombies => &["processes stopped"],
+            Self::Losses => &[],
+        }
+    }
+
     /// Gives the longest pause between two faults.
     pub(crate) fn pace(self) -> Duration {
         Duration::from_millis(match self {
@@ -104,11 +124,12 @@ impl Trouble {
         }
     }
 
-    /// Does it, and tells how many processes it killed. What lasts goes on by itself, and ends by itself.
+    /// Does it, and tells how many processes, connections or sessions it met; none: there was nobody. What lasts goes on by itself, and
+    /// ends by itself.
     pub(crate) async fn strike(self, fleet: &mut Fleet, cluster: &Cluster) -> usize {
         match self {
-            Self::KillWorker => return usize::from(fleet.any_worker().kill()),
-            Self::KillProducer => return usize::from(fleet.any_producer().kill()),
+            Self::KillWorker => usize::from(fleet.any_worker().kill()),
+            Self::KillProducer => usize::from(fleet.any_producer().kill()),
             Self::Stop(time) => signals(
                 fleet.any_berth().process(),
                 [Signal::STOP, Signal::CONT],
@@ -124,16 +145,49 @@ impl Trouble {
                 let time = Duration::from_millis(200);
                 let process = fleet.any_worker().process();
                 fleet.told_to_end.extend(process);
-                signals(process, [Signal::TERM, second], time);
+                signals(process, [Signal::TERM, second], time)
             }
-            Self::Weather(weather, time) => change_weather(&fleet.any_berth().proxy, weather, time),
-            Self::End(end) => fleet.any_berth().proxy.end_connections(end),
-            Self::Strike(statement, fault) => fleet.any_worker().proxy.arm(statement, fault),
-            Self::LoseCommit => fleet.any_berth().proxy.arm(COMMIT, Fault::LoseDone),
-            Self::CutAfter(bytes) => fleet.any_worker().proxy.cut_after(bytes),
+            Self::Weather(weather, time) => {
+                let proxy = &fleet.any_berth().proxy;
+                change_weather(proxy, weather, time);
+                proxy.connections()
+            }
+            Self::End(end) => {
+                let proxy = &fleet.any_berth().proxy;
+                let connections = proxy.connections();
+                proxy.end_connections(end);
+                connections
+            }
+            Self::Strike(statement, fault) => arm(&fleet.any_worker().proxy, statement, fault),
+            Self::LoseCommit => arm(&fleet.any_berth().proxy, COMMIT, Fault::LoseDone),
+            Self::CutAfter(bytes) => {
+                fleet.any_worker().proxy.cut_after(bytes);
+                1
+            }
             Self::TerminateSessions(one_in) => terminate_sessions(cluster, one_in).await,
         }
-        0
+    }
+
+    /// Gives what faults of its kind are called.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::KillWorker => "workers killed",
+            Self::KillProducer => "producers killed",
+            Self::Stop(_) | Self::StopWorker(_) => "processes stopped",
+            Self::Terminate { twice: false } => "workers told to end",
+            Self::Terminate { twice: true } => "workers told to end twice",
+            Self::Weather(Weather::Clear, _) => "networks clear",
+            Self::Weather(Weather::Slow(_), _) => "networks slow",
+            Self::Weather(Weather::Throttled(_), _) => "networks throttled",
+            Self::Weather(Weather::DeafServer, _) => "networks deaf at the server",
+            Self::Weather(Weather::DeafClient, _) => "networks deaf at the client",
+            Self::End(End::Reset) => "connections reset",
+            Self::End(End::HalfOpen) => "connections half open",
+            Self::Strike(..) => "statements armed",
+            Self::LoseCommit => "commits armed",
+            Self::CutAfter(_) => "cuts armed",
+            Self::TerminateSessions(_) => "sessions terminated",
+        }
     }
 }
 
@@ -151,13 +205,24 @@ fn weather(rng: &mut Rng) -> Weather {
     }
 }
 
-fn signals(process: Option<rustix::process::Pid>, signals: [Signal; 2], between: Duration) {
-    let Some(process) = process else { return };
+fn signals(
+    process: Option<rustix::process::Pid>,
+    signals: [Signal; 2],
+    between: Duration,
+) -> usize {
+    let Some(process) = process else { return 0 };
     send(process, signals[0]);
     tokio::spawn(async move {
         tokio::time::sleep(between).await;
         send(process, signals[1]);
     });
+    1
+}
+
+/// The proxy counts it when it strikes.
+fn arm(proxy: &Proxy, statement: &'static str, fault: Fault) -> usize {
+    proxy.arm(statement, fault);
+    1
 }
 
 fn change_weather(proxy: &Proxy, weather: Weather, time: Duration) {
@@ -169,12 +234,13 @@ fn change_weather(proxy: &Proxy, weather: Weather, time: Duration) {
     });
 }
 
-async fn terminate_sessions(cluster: &Cluster, one_in: i64) {
+async fn terminate_sessions(cluster: &Cluster, one_in: i64) -> usize {
     let Some(client) = cluster.connect().await else {
-        return;
+        return 0;
     };
     let terminate = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
         WHERE datname = current_database() AND application_name <> 'onlooker' AND random() * $1::bigint < 1";
     // The server may be going down: then its sessions end anyway.
-    let _down = client.query(terminate, &[&one_in]).await;
+    let terminated = client.query_one(terminate, &[&one_in]).await;
+    terminated.map_or(0, |row| usize::try_from(row.get::<_, i64>(0)).unwrap())
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use pgqueue_suite::chaos::{Menu, Producer, ROLE, Role, Worker};
-use pgqueue_suite::proxy::statements::OF_WORKERS;
+use pgqueue_suite::proxy::statements::{AN_ANSWER, COMMIT, OF_WORKERS};
 use pgqueue_suite::proxy::{End, Proxy, Rewrites};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -60,6 +60,8 @@ pub(crate) struct Berth {
 /// All processes.
 pub(crate) struct Fleet {
     pub(crate) berths: Vec<Berth>,
+    /// How many processes have panicked by themselves.
+    pub(crate) panicked: usize,
     /// The processes that were told to end: they give back what they run.
     pub(crate) told_to_end: Vec<Pid>,
     folder: PathBuf,
@@ -94,6 +96,7 @@ impl Fleet {
         }
         Self {
             berths,
+            panicked: 0,
             told_to_end: Vec::new(),
             folder: folder.to_owned(),
             rng: Rng::with_seed(seed),
@@ -132,18 +135,21 @@ impl Fleet {
         for berth in &mut self.berths {
             let is_wanted = self.produces || berth.kind != Kind::Producer;
             if is_wanted && berth.is_vacant() {
+                self.panicked += usize::from(berth.has_panicked());
                 let seed = self.rng.u64(..);
                 berth.start(&self.folder, seed, self.menu);
             }
         }
     }
 
-    /// Tells how often a fault has struck each statement of the workers.
+    /// Tells how often a fault has struck each statement of the workers, a commit, and the midst of an answer.
     pub(crate) fn struck(&self) -> BTreeMap<&'static str, usize> {
-        let mut struck = BTreeMap::from(OF_WORKERS.map(|statement| (statement, 0)));
+        let others = [COMMIT, AN_ANSWER];
+        let statements = OF_WORKERS.into_iter().chain(others);
+        let mut struck: BTreeMap<_, _> = statements.map(|statement| (statement, 0)).collect();
         let berths = self.berths.iter();
         for (statement, times) in berths.flat_map(|berth| berth.proxy.struck_by_statement()) {
-            struck.entry(statement).and_modify(|all| *all += times);
+            *struck.entry(statement).or_default() += times;
         }
         struck
     }
@@ -175,6 +181,12 @@ impl Berth {
             return true;
         };
         child.try_wait().unwrap().is_some()
+    }
+
+    /// Is true when the process has ended by a panic that nobody caught.
+    fn has_panicked(&mut self) -> bool {
+        let ended = self.child.as_mut().map(|child| child.try_wait().unwrap());
+        ended.flatten().and_then(|status| status.code()) == Some(101)
     }
 
     fn start(&mut self, folder: &Path, seed: u64, menu: Menu) {

@@ -1,10 +1,10 @@
 //! What happened in a run: read from the evidence, never from the queue's own tables.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use futures_util::TryStreamExt;
-use pgqueue_suite::chaos::evidence::{self, Event, How};
+use pgqueue_suite::chaos::evidence::{self, Event, How, Way};
 use tokio_postgres::{Client, IsolationLevel, Row};
 
 /// Everything that the evidence says.
@@ -20,6 +20,8 @@ pub(crate) struct History {
     pub(crate) ends: HashMap<(i64, i64), Vec<(i64, How)>>,
     /// When the handler of each run was gone.
     pub(crate) left: HashMap<(i64, i64), i64>,
+    /// How many transactions of each way have committed.
+    pub(crate) commits: BTreeMap<Way, usize>,
     /// What producers were refused.
     pub(crate) refused: Vec<String>,
     /// The tokens of each job's effects.
@@ -143,7 +145,8 @@ impl History {
                     (intent.with_order, intent.key, intent.wanted.0) = (with_order, key, at);
                 }
             }
-            Event::Committed { jobs } => {
+            Event::Committed { way, jobs } => {
+                *self.commits.entry(way).or_default() += 1;
                 for (intent, id, inserted) in jobs {
                     let intent = self.intents.entry(intent).or_default();
                     intent.fate = Fate::Committed { id, inserted };

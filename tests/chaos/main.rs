@@ -42,7 +42,9 @@ fn settings(length: Duration) -> Settings {
             kills: 100,
             restarts: 1,
             promotions: 1,
+            each: 1,
             strikes: 1,
+            commits: 100,
         },
         outages_every: Duration::from_secs(40),
         restarts_to_promotion: 1,
@@ -76,7 +78,9 @@ async fn a_long_time_of_faults_breaks_no_guarantee() {
             kills: part(2000),
             restarts: part(50),
             promotions: part(5),
+            each: part(60),
             strikes: part(30),
+            commits: part(6000),
         },
         ..settings(Duration::from_secs(60 * minutes))
     })

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use pgqueue_suite::chaos::evidence::Way;
 use pgqueue_suite::proxy::Rewrites;
 
 use crate::checker::Violation;
@@ -20,15 +21,18 @@ pub(crate) struct Report {
     rewrites: Rewrites,
     pub(crate) took: Duration,
     pub(crate) drained_in: Duration,
-    pub(crate) kills: usize,
     pub(crate) faults: usize,
+    /// How many processes, connections or sessions the faults of each kind met.
+    pub(crate) met: BTreeMap<&'static str, usize>,
     pub(crate) restarts: usize,
     pub(crate) promotions: usize,
     pub(crate) violations: Vec<Violation>,
     /// Where what the processes wrote is kept.
     pub(crate) evidence: Option<PathBuf>,
     pub(crate) jobs: usize,
-    /// How often a fault has struck each statement of the workers.
+    /// How many transactions of each way to enqueue have committed.
+    pub(crate) commits: BTreeMap<Way, usize>,
+    /// How often a fault has struck each statement of the workers, a commit, and the midst of an answer.
     pub(crate) strikes: BTreeMap<&'static str, usize>,
     /// How often somebody looked, a worker was to be woken, and an operator acted.
     pub(crate) counts: [usize; 3],
@@ -59,18 +63,25 @@ impl Report {
             rewrites,
             took: Duration::ZERO,
             drained_in: Duration::ZERO,
-            kills: 0,
             faults: 0,
+            met: BTreeMap::new(),
             restarts: 0,
             promotions: 0,
             violations: Vec::new(),
             evidence: None,
             jobs: 0,
+            commits: BTreeMap::new(),
             strikes: BTreeMap::new(),
             counts: [0; 3],
             moves: Vec::new(),
             rescues: [0; 3],
         }
+    }
+
+    /// Tells how many processes were killed.
+    pub(crate) fn kills(&self) -> usize {
+        let kinds = ["workers killed", "producers killed"];
+        kinds.iter().filter_map(|kind| self.met.get(kind)).sum()
     }
 
     /// Tells how many statements were broken.
@@ -82,6 +93,7 @@ impl Report {
     pub(crate) fn take(&mut self, history: &History) {
         let count = |before, after| history.count(|change| change.is(before, after));
         self.jobs = history.jobs.len();
+        self.commits.clone_from(&history.commits);
         self.moves = vec![
             ("claims", count("pending", "running")),
             ("completed", count("running", "completed")),
@@ -115,12 +127,12 @@ impl fmt::Display for Report {
         let Self {
             seed,
             jobs,
-            kills,
             faults,
             restarts,
             promotions,
             ..
         } = self;
+        let kills = self.kills();
         let (took, drained) = (self.took.as_secs(), self.drained_in.as_secs());
         write!(
             f,
@@ -140,8 +152,19 @@ impl fmt::Display for Report {
             "; {looks} looks, {probes} probes, {deeds} deeds of operators; struck"
         )?;
         for (statement, times) in &self.strikes {
-            let words: Vec<_> = statement.split(' ').skip(1).take(3).collect();
+            let words = statement.trim_start_matches("-- ").split(' ').take(3);
+            let words: Vec<_> = words.collect();
             write!(f, " {times} \"{}\"", words.join(" "))?;
+        }
+        write!(f, "; met")?;
+        for (kind, times) in &self.met {
+            write!(f, " {times} {kind},")?;
+        }
+        write!(f, " commits")?;
+        for (way, times) in &self.commits {
+            let asynchronous = if way.asynchronous { "async" } else { "sync" };
+            let bulk = if way.in_bulk { "in bulk" } else { "one by one" };
+            write!(f, " {times} {asynchronous} {bulk},")?;
         }
         write!(f, "; {} violations", self.violations.len())?;
         for violation in self.violations.iter().take(20) {

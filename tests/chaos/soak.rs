@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use pgqueue_suite::chaos::evidence::Way;
 use pgqueue_suite::proxy::Weather;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -43,8 +44,12 @@ pub(crate) struct Least {
     pub(crate) restarts: usize,
     /// A standby has taken over so often.
     pub(crate) promotions: usize,
-    /// A fault has struck each statement of the workers so often.
+    /// Each kind of fault has met somebody so often.
+    pub(crate) each: usize,
+    /// A fault has struck each statement of the workers, a commit, and the midst of an answer so often.
     pub(crate) strikes: usize,
+    /// Transactions of each way to enqueue have committed so often.
+    pub(crate) commits: usize,
 }
 
 /// A run that takes so many times its length, and this, has come to a stop.
@@ -171,7 +176,8 @@ impl Run {
             tokio::time::sleep(Duration::from_millis(self.rng.u64(0..=pace))).await;
             let trouble = Trouble::next(&mut self.rng, self.mix);
             self.report.faults += 1;
-            self.report.kills += trouble.strike(&mut self.fleet, &self.cluster).await;
+            let met = trouble.strike(&mut self.fleet, &self.cluster).await;
+            *self.report.met.entry(trouble.name()).or_default() += met;
             // What a standby is copied from must not go down meanwhile.
             let is_copied = self
                 .standby
@@ -196,7 +202,13 @@ impl Run {
     async fn is_long_enough(&self) -> bool {
         let (report, least) = (&self.report, &self.settings.least);
         self.started.elapsed() >= self.settings.length
-            && report.kills >= least.kills
+            && report.kills() >= least.kills
+            && (least.each == 0
+                || self
+                    .mix
+                    .names()
+                    .iter()
+                    .all(|kind| report.met.get(kind) >= Some(&least.each)))
             && report.restarts >= least.restarts
             && report.promotions >= least.promotions
             && self
@@ -287,6 +299,26 @@ impl Run {
                 rule: Rule::GoesOn,
                 what,
             });
+        }
+        let panicked = self.fleet.panicked;
+        if panicked > 0 {
+            let what = format!("{panicked} processes have panicked");
+            violations.push(Violation {
+                rule: Rule::GoesOn,
+                what,
+            });
+        }
+        let least = self.settings.least.commits;
+        for way in Way::ALL {
+            let commits = self.report.commits.get(&way).copied().unwrap_or_default();
+            if commits < least {
+                let what =
+                    format!("{commits} commits of jobs enqueued by {way:?}, of at least {least}");
+                violations.push(Violation {
+                    rule: Rule::GoesOn,
+                    what,
+                });
+            }
         }
         violations
     }

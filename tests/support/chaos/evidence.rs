@@ -11,6 +11,32 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+/// How a producer enqueues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Way {
+    /// Over diesel-async.
+    pub asynchronous: bool,
+    /// By one call.
+    pub in_bulk: bool,
+}
+
+impl Way {
+    /// All that there are.
+    pub const ALL: [Self; 4] = [
+        Self::new(false, false),
+        Self::new(false, true),
+        Self::new(true, false),
+        Self::new(true, true),
+    ];
+
+    const fn new(asynchronous: bool, in_bulk: bool) -> Self {
+        Self {
+            asynchronous,
+            in_bulk,
+        }
+    }
+}
+
 /// Something that a process did, or is about to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
@@ -41,6 +67,8 @@ pub enum Event {
     },
     /// A producer's transaction has committed.
     Committed {
+        /// How the jobs were enqueued.
+        way: Way,
         /// For each of the jobs: its number, the id that was answered, and whether it was inserted.
         jobs: Vec<(i64, i64, bool)>,
     },

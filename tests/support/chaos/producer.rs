@@ -12,7 +12,7 @@ use fastrand::Rng;
 use pgqueue_core::Enqueued;
 
 use super::Producer;
-use super::evidence::{Event, Evidence};
+use super::evidence::{Event, Evidence, Way};
 use super::plan::{End, Plan};
 
 /// How long a producer rests when there are enough jobs, and when the database is away.
@@ -84,15 +84,21 @@ impl Line<'_> {
     fn carry_out(&mut self, plan: &Plan, runtime: &tokio::runtime::Runtime) -> Option<Event> {
         let done = match self.connection(runtime)? {
             Conn::Sync(conn) => carry_out(conn, plan),
-            Conn::Async(conn) => runtime
-                .block_on(tokio::time::timeout(PATIENCE, carry_out_async(conn, plan)))
-                .unwrap_or(Err(DieselError::BrokenTransactionManager)),
+            Conn::Async(conn) => {
+                let carried_out = carry_out_async(conn, plan);
+                patiently(runtime, carried_out)
+                    .unwrap_or(Err(DieselError::BrokenTransactionManager))
+            }
         };
         match done {
             Ok(enqueued) => {
                 let pairs = plan.intents().into_iter().zip(enqueued);
                 let jobs = pairs.map(|(intent, job)| (intent, job.id, job.inserted));
                 Some(Event::Committed {
+                    way: Way {
+                        asynchronous: self.told.asynchronous,
+                        in_bulk: plan.in_bulk,
+                    },
                     jobs: jobs.collect(),
                 })
             }
@@ -101,7 +107,7 @@ impl Line<'_> {
             }),
             Err(error) => {
                 self.conn = None;
-                is_refusal(&error).then(|| Event::Refused {
+                is_refusal(&error, plan).then(|| Event::Refused {
                     error: error.to_string(),
                 })
             }
@@ -112,14 +118,12 @@ impl Line<'_> {
     fn must_rest(&mut self, runtime: &tokio::runtime::Runtime) -> bool {
         let most = self.told.backlog;
         let query = || diesel::sql_query(BACKLOG).bind::<BigInt, _>(most);
-        let waiting = match self.connection(runtime) {
-            Some(Conn::Sync(conn)) => query().get_result::<Number>(conn.as_mut()),
-            Some(Conn::Async(conn)) => runtime
-                .block_on(tokio::time::timeout(
-                    PATIENCE,
-                    diesel_async::RunQueryDsl::get_result::<Number>(query(), conn.as_mut()),
-                ))
-                .unwrap_or(Err(DieselError::NotFound)),
+        let waiting: QueryResult<Number> = match self.connection(runtime) {
+            Some(Conn::Sync(conn)) => query().get_result(conn.as_mut()),
+            Some(Conn::Async(conn)) => {
+                let counted = diesel_async::RunQueryDsl::get_result(query(), conn.as_mut());
+                patiently(runtime, counted).unwrap_or(Err(DieselError::NotFound))
+            }
             None => Err(DieselError::NotFound),
         };
         if waiting.is_err() {
@@ -132,9 +136,8 @@ impl Line<'_> {
         if self.conn.is_none() {
             let url = &self.told.url;
             self.conn = if self.told.asynchronous {
-                let made = AsyncPgConnection::establish(url);
-                let made = runtime.block_on(async { tokio::time::timeout(PATIENCE, made).await });
-                made.ok()?.ok().map(|conn| Conn::Async(Box::new(conn)))
+                let made = patiently(runtime, AsyncPgConnection::establish(url))?;
+                made.ok().map(|conn| Conn::Async(Box::new(conn)))
             } else {
                 // libpq has no limit for an answer: a connection that went silent is ended with the fault.
                 let url = format!("{url}?connect_timeout=5");
@@ -146,27 +149,42 @@ impl Line<'_> {
     }
 }
 
-/// Is true when the database, or pgqueue, has refused what was asked for; else the connection is gone, or transactions of one by
-/// one enqueued keys have deadlocked, as they may.
-fn is_refusal(error: &DieselError) -> bool {
-    use diesel::result::DatabaseErrorKind::{
-        CheckViolation, ExclusionViolation, ForeignKeyViolation, NotNullViolation,
-        ReadOnlyTransaction, SerializationFailure, UniqueViolation,
-    };
+/// Waits for an answer; nothing if none comes.
+fn patiently<T>(runtime: &tokio::runtime::Runtime, answer: impl Future<Output = T>) -> Option<T> {
+    // A timer is made within the runtime only.
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, answer).await.ok() })
+}
+
+/// What errors say of a connection that is gone, or a server that goes down or comes up.
+const GONE: [&str; 11] = [
+    "terminating connection",
+    "the database system is",
+    "connection closed",
+    "connection not open",
+    "communicating with the server",
+    "server closed the connection",
+    "could not receive data",
+    "could not send data",
+    "no connection to the server",
+    "lost synchronization",
+    "unexpected message",
+];
+
+/// Is true when the database, or pgqueue, has refused what was asked for. Else the connection is gone, or a transaction of keys that
+/// were enqueued one by one has deadlocked with another, as it may.
+fn is_refusal(error: &DieselError, plan: &Plan) -> bool {
+    use diesel::result::DatabaseErrorKind::{ClosedConnection, UnableToSendCommand, Unknown};
     match error {
-        DieselError::DatabaseError(kind, _) => matches!(
-            kind,
-            CheckViolation
-                | ExclusionViolation
-                | ForeignKeyViolation
-                | NotNullViolation
-                | ReadOnlyTransaction
-                | SerializationFailure
-                | UniqueViolation
-        ),
+        DieselError::DatabaseError(ClosedConnection | UnableToSendCommand, _)
+        | DieselError::BrokenTransactionManager => false,
+        DieselError::DatabaseError(Unknown, info) => {
+            let is_gone = GONE.iter().any(|gone| info.message().contains(gone));
+            let has_deadlocked = info.message().contains("deadlock detected");
+            !is_gone && (plan.in_bulk || !has_deadlocked)
+        }
         DieselError::QueryBuilderError(_) => pgqueue_core::Error::of(error)
             .is_none_or(|error| error.kind() != pgqueue_core::ErrorKind::Connection),
-        _ => false,
+        _ => true,
     }
 }
 

@@ -145,6 +145,12 @@ impl Proxy {
         self.shared.weather.clone()
     }
 
+    /// Tells how many connections there are.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.shared.ends.receiver_count()
+    }
+
     /// Ends the connections that there are now.
     pub fn end_connections(&self, end: End) {
         // No connection: nothing to end.

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::statements::AN_ANSWER;
+
 /// What happens to a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -56,7 +58,7 @@ impl Rules {
         let mut left = locked(&self.cut_after);
         let passed = left.as_mut()?;
         if *passed < bytes {
-            self.count("an answer was cut");
+            self.count(AN_ANSWER);
             return left.take();
         }
         *passed -= bytes;

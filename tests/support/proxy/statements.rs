@@ -19,6 +19,11 @@ pub const RECONCILE: &str = "-- Releases, unburnt, jobs";
 /// Reads which migrations there are.
 pub const LEDGER: &str = "-- Tells which migrations";
 
+/// Commits.
+pub const COMMIT: &str = "COMMIT";
+/// What is counted where an answer was cut, whichever.
+pub const AN_ANSWER: &str = "an answer was cut";
+
 /// All that workers run again and again.
 pub const OF_WORKERS: [&str; 8] = [
     REGISTER, BEAT, CLAIM, FINISH, COMPLETE, EXPIRE, RESCUE, RECONCILE,
