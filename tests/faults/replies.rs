@@ -152,3 +152,30 @@ async fn a_listen_that_nobody_answers_is_tried_again_on_another_connection() {
         WHERE datname = current_database() AND state = 'idle' AND query LIKE 'NOTIFY%probe%'";
     wait_until("it listens", async || db.number(listening) == 1).await;
 }
+
+#[tokio::test]
+async fn a_listener_that_goes_silent_is_found_out_and_another_one_hears() {
+    let db = TestDatabase::migrated();
+    let proxy = Proxy::start(db.url()).await;
+    let worker = Worker::builder(proxy.url()).poll_interval(Duration::from_secs(3600));
+    let worker = worker.handle(async |_: Act, _| Ok::<_, String>(()));
+    let _worker = run(worker.build().unwrap());
+    let listening = |but: i64| {
+        format!(
+            "FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle' AND query LIKE 'NOTIFY%probe%' AND pid <> {but}"
+        )
+    };
+    let count = |but| db.number(&format!("SELECT count(*) {}", listening(but)));
+    wait_until("it listens", async || count(0) == 1).await;
+    let silent = db.number(&format!("SELECT pid {}", listening(0)));
+
+    // The session stays, and hears; what it says goes nowhere.
+    proxy.arm("'probe'", Fault::Swallow);
+    wait_until("a probe was swallowed", async || proxy.struck() == 1).await;
+    let job = enqueue(&db, Act::Return);
+
+    db.wait_for_state(job, JobState::Completed).await;
+    wait_until("another session listens", async || count(silent) == 1).await;
+    let next = enqueue(&db, Act::Return);
+    db.wait_for_state(next, JobState::Completed).await;
+}

@@ -186,6 +186,37 @@ fn a_row_that_takes_little_and_prints_long_is_not_stored() {
 }
 
 #[tokio::test]
+async fn an_id_beyond_32_bits_goes_all_the_way() {
+    let db = TestDatabase::migrated();
+    db.execute("ALTER TABLE pgqueue_jobs ALTER COLUMN id RESTART WITH 5000000000");
+    db.execute("ALTER TABLE pgqueue_workers ALTER COLUMN id RESTART WITH 6000000000");
+    let id = enqueue(&db, job().max_retries(0).unique_key("key"));
+    db.execute("UPDATE pgqueue_jobs SET fencing_token = 7000000000");
+    let handler = |_, ctx: Context| async move {
+        if ctx.attempt() == 1 && ctx.fencing_token() == 7_000_000_001 {
+            return Err("the first run".to_owned());
+        }
+        Ok(ctx.id())
+    };
+    let run = async || {
+        let worker = worker(&db, handler).build().unwrap();
+        worker.run_until_empty().await.unwrap();
+    };
+
+    run().await;
+    assert_eq!(db.job(id).state, JobState::Dead);
+    let requeued = admin::requeue(id).run(&mut db.sync()).unwrap();
+    run().await;
+
+    assert_eq!((id, requeued.changed), (5_000_000_000, 1));
+    let row = db.job(id);
+    assert_eq!(
+        (row.state, row.output, row.fencing_token),
+        (JobState::Completed, Some(json!(id)), 7_000_000_002)
+    );
+}
+
+#[tokio::test]
 async fn an_idle_worker_hears_of_jobs_that_a_busy_one_left_behind() {
     let db = TestDatabase::migrated();
     let idle = Running::start(worker(&db, |_, _| async { Ok::<_, String>(()) }));

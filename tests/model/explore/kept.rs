@@ -193,10 +193,9 @@ fn when_jobs_share_a_key() {
 }
 
 #[test]
+#[ignore = "explores what PGQUEUE_MODEL_BUDGET names"]
 fn what_else_was_asked_for() {
-    let Ok(wanted) = std::env::var("PGQUEUE_MODEL_BUDGET") else {
-        return;
-    };
+    let wanted = std::env::var("PGQUEUE_MODEL_BUDGET").expect("such as crashes=2,pauses=1");
     let mut budget = NO_MISFORTUNE;
     for part in wanted.split(',') {
         let (name, often) = part.split_once('=').expect("name=number");
