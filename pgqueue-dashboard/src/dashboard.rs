@@ -102,17 +102,17 @@ impl Dashboard {
 
 impl HttpServiceFactory for Dashboard {
     fn register(self, config: &mut AppService) {
-        let scope = web::scope(&self.inner.path)
-            .app_data(web::Data::new(self.clone()))
+        let dashboard = self.clone();
+        // No scope around this one: it would answer for what the application registers after us.
+        web::scope(&self.inner.path)
+            .app_data(web::Data::new(self))
             .app_data(web::FormConfig::default().limit(BODY_LIMIT))
             .app_data(web::JsonConfig::default().limit(BODY_LIMIT))
             .configure(routes::configure)
             .default_service(web::to(routes::not_found))
-            .wrap(from_fn(guard::guard));
-        // The guard reads it from the request, before the scope's own data is there.
-        web::scope("")
-            .app_data(self)
-            .service(scope)
+            .wrap(from_fn(move |request, next| {
+                guard::guard(dashboard.clone(), request, next)
+            }))
             .register(config);
     }
 }

@@ -38,13 +38,10 @@ const HEADERS: [(&str, &str); 9] = [
 ];
 
 pub(crate) async fn guard(
+    dashboard: Dashboard,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let dashboard = request
-        .app_data::<Dashboard>()
-        .expect("invariant: registered around the guard")
-        .clone();
     let id = request_id();
     let wants_json = wants_json(&request);
     let (base, admitted) = match base(&dashboard, &request) {

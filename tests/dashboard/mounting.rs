@@ -1,6 +1,6 @@
 //! Where the dashboard may be mounted, and what every answer carries.
 
-use actix_web::{App, HttpServer, rt, web};
+use actix_web::{App, HttpServer, rt, test, web};
 use pgqueue_dashboard::{Dashboard, DashboardBuilder};
 use pgqueue_suite::TestDatabase;
 use reqwest::{Method, StatusCode};
@@ -75,6 +75,30 @@ async fn two_dashboards_in_one_application_do_not_mix() {
         );
     }
     assert_eq!(get("/a/own").await.text, "the host's own");
+}
+
+#[actix_web::test]
+async fn what_the_application_registers_after_the_dashboard_is_served() {
+    let database = TestDatabase::migrated();
+    let builder = Dashboard::builder(database.url()).insecure_open_to_everybody();
+    let dashboard = builder.path("/admin/jobs").build().unwrap();
+    let own = || web::get().to(async || "the host's own");
+    let app = App::new()
+        .service(dashboard)
+        .service(web::scope("/shop").route("/cart", own()))
+        .route("/admin/jobsites", own())
+        .default_service(own());
+    let app = test::init_service(app).await;
+    let get = async |path: &str| {
+        let request = test::TestRequest::get().uri(path).to_request();
+        let text = test::call_and_read_body(&app, request).await;
+        String::from_utf8(text.to_vec()).unwrap()
+    };
+
+    assert!(get("/admin/jobs/settings").await.contains("<html"));
+    for path in ["/shop/cart", "/admin/jobsites", "/nowhere"] {
+        assert_eq!(get(path).await, "the host's own", "{path}");
+    }
 }
 
 #[actix_web::test]
