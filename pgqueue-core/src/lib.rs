@@ -50,6 +50,7 @@
 //! The crate builds without libpq: for sync connections bring `diesel` with its feature `postgres`.
 
 pub mod admin;
+mod answer;
 mod backoff;
 mod causes;
 mod context;

@@ -115,8 +115,13 @@ impl Trouble {
             77..79 => Self::End(End::HalfOpen),
             79..91 => {
                 let statement = OF_WORKERS[rng.usize(..OF_WORKERS.len())];
-                let faults = [Fault::LoseReply, Fault::Terminate, Fault::Swallow];
-                Self::Strike(statement, faults[rng.usize(..3)])
+                let faults = [
+                    Fault::LoseReply,
+                    Fault::LoseEnd,
+                    Fault::Terminate,
+                    Fault::Swallow,
+                ];
+                Self::Strike(statement, faults[rng.usize(..faults.len())])
             }
             91..94 => Self::LoseCommit,
             94..97 => Self::CutAfter(rng.usize(1..20_000)),

@@ -179,3 +179,39 @@ async fn a_listener_that_goes_silent_is_found_out_and_another_one_hears() {
     let next = enqueue(&db, Act::Return);
     db.wait_for_state(next, JobState::Completed).await;
 }
+
+#[tokio::test]
+async fn an_enqueue_is_answered_when_its_commit_is_and_not_before() {
+    let db = TestDatabase::migrated();
+    let proxy = Proxy::start(db.url()).await;
+    let job = || pgqueue_core::new(Act::Return);
+    let connect = async || {
+        proxy.arm("-- Enqueues", Fault::LoseEnd);
+        let made = <diesel_async::AsyncPgConnection as diesel_async::AsyncConnection>::establish(
+            proxy.url(),
+        );
+        made.await.unwrap()
+    };
+
+    let one = job().enqueue_async(&mut connect().await).await;
+    let keyed = job().unique_key("key");
+    let keyed = keyed.enqueue_async(&mut connect().await).await;
+    let many = pgqueue_core::enqueue_all_async(&mut connect().await, [job()]).await;
+    let url = proxy.url().to_owned();
+    proxy.arm("-- Enqueues", Fault::LoseEnd);
+    let sync = tokio::task::spawn_blocking(move || {
+        let conn = <diesel::PgConnection as diesel::Connection>::establish(&url);
+        job().enqueue(&mut conn.unwrap())
+    });
+    let sync = sync.await.unwrap();
+
+    assert_eq!(proxy.struck(), 4);
+    for answer in [
+        one.map(|_| ()),
+        keyed.map(|_| ()),
+        many.map(|_| ()),
+        sync.map(|_| ()),
+    ] {
+        assert!(answer.is_err(), "the commit was not heard of: {answer:?}");
+    }
+}

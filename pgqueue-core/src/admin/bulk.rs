@@ -12,6 +12,7 @@ use super::step::{BATCH, Step, Stride};
 use super::verb::Verb;
 use super::walk::{Order, Place};
 use super::{Done, Filter, SkipReason, Skipped, Who};
+use crate::answer;
 use crate::error::{Error, ErrorKind};
 use crate::sql::ReadBack;
 use crate::state::JobState;
@@ -110,7 +111,8 @@ impl Action {
     ) -> Result<Done, Error> {
         let mut walk = Walk::new(self)?;
         while let Some(step) = walk.next_step() {
-            walk.absorb(diesel_async::RunQueryDsl::get_result(step, conn).await?);
+            let rows = diesel_async::RunQueryDsl::load(step, conn).await;
+            walk.absorb(rows.and_then(answer::only)?);
         }
         if let Some(ids) = walk.unanswered() {
             walk.explain(

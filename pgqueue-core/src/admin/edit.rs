@@ -9,6 +9,7 @@ use diesel_async::AsyncConnectionCore;
 use serde::de::IgnoredAny;
 
 use super::Who;
+use crate::answer;
 use crate::enqueue::{check_name, check_range};
 use crate::error::{Error, ErrorKind, Invalid, over_the_databases_limit};
 use crate::sql::operators::{CloneJob, EditJob, Reveal};
@@ -155,7 +156,8 @@ impl Edit {
         conn: &mut C,
     ) -> Result<Edited, Error> {
         self.check()?;
-        told(diesel_async::RunQueryDsl::get_result(self.statement(), conn).await)
+        let rows = diesel_async::RunQueryDsl::load(self.statement(), conn).await;
+        told(rows.and_then(answer::only))
     }
 
     fn statement(&self) -> EditJob<'_> {
@@ -383,12 +385,12 @@ impl JobAction {
         self,
         conn: &mut C,
     ) -> Result<Option<i64>, Error> {
-        let answer = if self.clones {
-            diesel_async::RunQueryDsl::get_result(self.copy(), conn).await
+        let rows = if self.clones {
+            diesel_async::RunQueryDsl::load(self.copy(), conn).await
         } else {
-            diesel_async::RunQueryDsl::get_result(self.look(), conn).await
+            diesel_async::RunQueryDsl::load(self.look(), conn).await
         };
-        answer.optional().map_err(refused)
+        rows.and_then(answer::only).optional().map_err(refused)
     }
 
     fn copy(&self) -> CloneJob<'_> {

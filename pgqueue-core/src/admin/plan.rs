@@ -13,6 +13,7 @@ use super::operation::Progress;
 use super::step::{BATCH, Peek, Seen, Step};
 use super::verb::Verb;
 use super::walk::{Order, Place};
+use crate::answer;
 use crate::error::{Error, ErrorKind, explain};
 use crate::schema::pgqueue_bulk_operations::{self as operations, dsl};
 use crate::stats::Count;
@@ -190,7 +191,8 @@ impl Action {
             dsl::place.eq(json!(Progress::default())),
         );
         let insert = diesel::insert_into(operations::table).values(values);
-        let id = insert.returning(dsl::id).get_result(conn).await;
+        let rows = insert.returning(dsl::id).load(conn).await;
+        let id = rows.and_then(answer::only);
         Ok(id.map_err(explain)?)
     }
 }

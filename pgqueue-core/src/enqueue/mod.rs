@@ -20,14 +20,15 @@ use diesel::sql_types::{
     BigInt, Bool, Integer, Interval, Jsonb, Nullable, SmallInt, Text, Timestamptz,
 };
 use diesel_async::AsyncConnectionCore;
-use diesel_async::return_futures::GetResult;
-use futures_util::TryFutureExt;
-use futures_util::future::MapErr;
+use diesel_async::return_futures::LoadFuture;
+use futures_util::FutureExt;
+use futures_util::future::Map as MapOutput;
 use serde_json::{Map, Value};
 
 pub use bulk::{enqueue_all, enqueue_all_async};
 pub(crate) use validate::{check_name, check_queue_name, check_range};
 
+use crate::answer;
 use crate::error::{Error, explain};
 use crate::job::Job;
 use crate::model::Span;
@@ -35,9 +36,9 @@ use crate::model::Span;
 /// The future of an enqueue: `impl Future<Output = QueryResult<Enqueued>> + Send`.
 ///
 /// It has a name so that two enqueues on one `&AsyncPgConnection` can be joined.
-pub type EnqueueFuture<'c, C> = MapErr<
-    GetResult<'c, 'static, NewJob, C, Enqueued>,
-    fn(diesel::result::Error) -> diesel::result::Error,
+pub type EnqueueFuture<'c, C> = MapOutput<
+    LoadFuture<'c, 'static, NewJob, C, Enqueued>,
+    fn(QueryResult<Vec<Enqueued>>) -> QueryResult<Enqueued>,
 >;
 
 /// What an enqueue did.
@@ -138,7 +139,7 @@ impl NewJob {
         self
     }
 
-    /// Sets the earliest time of the first run. A time in the past is now.
+    /// Sets the earliest time of the first run, from 1970 to the year 9999. A time in the past is now.
     pub fn run_at(mut self, run_at: DateTime<Utc>) -> Self {
         self.run_at = Some(run_at);
         self.delay = None;
@@ -244,8 +245,9 @@ impl NewJob {
         self,
         conn: &'c mut C,
     ) -> EnqueueFuture<'c, C> {
-        let explain: fn(diesel::result::Error) -> diesel::result::Error = explain;
-        diesel_async::RunQueryDsl::get_result(self, conn).map_err(explain)
+        let only: fn(QueryResult<Vec<Enqueued>>) -> QueryResult<Enqueued> =
+            |rows| rows.and_then(answer::only).map_err(explain);
+        diesel_async::RunQueryDsl::load(self, conn).map(only)
     }
 
     fn metadata_object(&mut self) -> &mut Map<String, Value> {

@@ -14,6 +14,8 @@ pub enum Fault {
     LoseReply,
     /// As [`LoseReply`](Self::LoseReply), for a command that answers no rows, such as COMMIT.
     LoseDone,
+    /// The server runs and commits it; its reply comes but for its end, which says that it is committed, and the connection closes.
+    LoseEnd,
     /// It never reaches the server; the client reads that an administrator has terminated its session.
     Terminate,
     /// It never reaches the server, and nobody answers: packets are dropped.

@@ -148,6 +148,10 @@ impl Session {
             if ready && self.loses(&statement, rows) {
                 return Ok(());
             }
+            if ready && rows && self.rules.strike(&statement, Fault::LoseEnd) {
+                let most = held.len() - message.bytes.len();
+                return self.to_client.lock().await.write_all(&held[..most]).await;
+            }
             if ready {
                 locked(&self.asked).pop_front();
                 rows = false;
