@@ -15,6 +15,16 @@ pub(crate) fn sentence(job: &Record, reason: &Reason, now: DateTime<Utc>) -> Str
         Reason::Due { ahead } => {
             format!("It is due; {ahead} jobs of its queue are ahead of it.")
         }
+        Reason::Suspect { ahead } => {
+            let line = if ahead.at_least == 0 {
+                "it is the next of its queue".to_owned()
+            } else {
+                format!("{ahead} of its queue are ahead of it")
+            };
+            format!(
+                "It is due, and was lost with a process: each worker runs one such job at a time, and {line}."
+            )
+        }
         Reason::Scheduled { run_at } => format!("It is scheduled: due {}.", ago(run_at)),
         Reason::Retrying { run_at, attempt } => {
             format!(

@@ -345,7 +345,8 @@ async fn an_edit_with_a_mistake_comes_back_as_it_was_typed() {
 
     for (field, wrong, says) in [
         ("payload", "{\"order\": ", "the payload is not JSON"),
-        ("payload", "[1e99999999]", "PostgreSQL refuses the payload"),
+        ("payload", "[1e200000]", "PostgreSQL refuses the payload"),
+        ("payload", "[1e99999999]", "99999999 digits"),
         ("queue", "", "queue of the job is empty"),
         ("priority", "10", "priority"),
         ("priority", "99999", "0 to 9"),
@@ -542,6 +543,15 @@ async fn a_job_says_why_it_does_not_run() {
     said(first, "the next of its queue").await;
     let second = insert(&site, "queue", "'default'");
     said(second, "1 jobs of its queue are ahead").await;
+    let lost = "'default', 1, 1, now() - interval '1 minute'";
+    let suspect = insert(&site, "queue, lost, attempt, run_at", lost);
+    said(suspect, "it is the next of its queue").await;
+    let suspect = insert(&site, "queue, lost, attempt", "'default', 1, 1");
+    said(
+        suspect,
+        "one such job at a time, and 1 of its queue are ahead of it",
+    )
+    .await;
     said(
         insert(&site, "run_at", "now() + interval '1 hour'"),
         "It is scheduled",

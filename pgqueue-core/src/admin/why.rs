@@ -23,6 +23,12 @@ pub enum Reason {
         /// Jobs that are claimed before it.
         ahead: Count,
     },
+    /// It is due, and was lost with a process, which it may have ended: each worker runs one such job at a time, whatever their
+    /// priority. So many due ones of its queue come first.
+    Suspect {
+        /// Such jobs that are claimed before it.
+        ahead: Count,
+    },
     /// It was enqueued for later.
     Scheduled {
         /// When it is due.
@@ -87,8 +93,7 @@ struct Facts {
     is_due: bool,
     attempt: i32,
     started_at: Option<DateTime<Utc>>,
-    #[expect(dead_code, reason = "a column of the statement")]
-    finished_at: Option<DateTime<Utc>>,
+    lost: i32,
     cancel_requested_at: Option<DateTime<Utc>>,
     claimed_by: Option<i64>,
     worker: Option<String>,
@@ -154,7 +159,11 @@ impl Facts {
                 at_least: self.ahead.min(AHEAD_LIMIT),
                 exact: self.ahead <= AHEAD_LIMIT,
             };
-            reasons.push(Reason::Due { ahead });
+            reasons.push(if self.lost > 0 {
+                Reason::Suspect { ahead }
+            } else {
+                Reason::Due { ahead }
+            });
         }
         reasons
     }

@@ -77,7 +77,8 @@ statement! {
 }
 
 statement! {
-    /// Tells what a job waits for. Relies on indexes `pgqueue_jobs_dequeue` and `pgqueue_jobs_unique`.
+    /// Tells what a job waits for. Relies on indexes `pgqueue_jobs_dequeue`, `pgqueue_jobs_suspect` and
+    /// `pgqueue_jobs_unique`.
     Why, "why.sql", planned_each_time, (id: i64 => BigInt) -> WhyRow
 }
 
@@ -88,7 +89,7 @@ type WhyRow = (
     Bool,
     Integer,
     Nullable<Timestamptz>,
-    Nullable<Timestamptz>,
+    Integer,
     Nullable<Timestamptz>,
     Nullable<BigInt>,
     Nullable<Text>,
