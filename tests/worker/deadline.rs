@@ -257,6 +257,28 @@ async fn a_blocking_handler_that_asks_stops_at_its_deadline() {
 }
 
 #[tokio::test]
+async fn a_blocking_handler_that_asks_stops_at_the_shutdown() {
+    let db = TestDatabase::migrated();
+    let (begun, mut has_begun) = unbounded_channel();
+    let handler = move |_: Stubborn, ctx: Context| {
+        begun.send(()).unwrap();
+        while !ctx.is_cancelled() {
+            std::thread::yield_now();
+        }
+        Ok::<_, String>("stopped in time")
+    };
+    let builder = Worker::builder(db.url()).handle_blocking(handler);
+    let running = Running::start(builder.shutdown_grace(Duration::ZERO));
+    let id = enqueue(&db, Stubborn.to_new());
+    has_begun.recv().await.unwrap();
+
+    running.stop().await;
+
+    let row = db.job(id);
+    assert_eq!(row.output, Some(json!("stopped in time")));
+}
+
+#[tokio::test]
 async fn a_jobs_own_timeout_outranks_the_workers() {
     let db = TestDatabase::migrated();
     let url = db.url().to_owned();

@@ -25,7 +25,7 @@ use crate::context::Run;
 use crate::model::Document;
 use crate::outcome::{Ending, Failure};
 
-/// How long an aborted handler may take to reach its next await; one that blocks never does.
+/// How long an aborted handler may take to reach its next await, or a blocking one to ask whether it is to stop.
 const ABORT_WAIT: Duration = Duration::from_secs(1);
 
 /// A claimed row.
@@ -171,10 +171,10 @@ async fn supervise(
         return hand_over(&engine, &run, ended(ending, &stop), slot);
     }
     // Told to stop: it may do so by itself within the wait.
-    let wait = if stop.reason() == Some(StopReason::Shutdown) {
-        Duration::ZERO
-    } else {
-        engine.config.stop_wait()
+    let wait = match stop.reason() {
+        Some(StopReason::Shutdown) if started.abortable => Duration::ZERO,
+        Some(StopReason::Shutdown) => ABORT_WAIT, // until it asks whether it is to stop
+        _ => engine.config.stop_wait(),
     };
     if let Ok(ending) = tokio::time::timeout(wait, &mut started.task).await {
         return hand_over(&engine, &run, ended(ending, &stop), slot);
