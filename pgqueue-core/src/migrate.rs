@@ -50,7 +50,8 @@ pub(crate) fn newest() -> &'static str {
     SCRIPTS[SCRIPTS.len() - 1].0
 }
 
-/// Creates or updates the tables of pgqueue in the connection's current schema. Call it at every start.
+/// Creates or updates the tables of pgqueue in the connection's current schema. Call it at every start; where the application's role
+/// does not own the tables, as with `docs/grants.sql`, call it from the deployment, as their owner, instead.
 ///
 /// Each migration runs in a transaction of its own under an advisory lock; what is applied already is skipped. While
 /// another process migrates the same schema, this one tries again, without end, at pauses of 10 ms up to half a second;

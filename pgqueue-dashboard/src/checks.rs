@@ -144,7 +144,7 @@ fn write_workers(text: &mut Text, workers: &[WorkerStats]) {
     let slots = workers.iter().filter(|worker| worker.live);
     text.head(
         "pgqueue_worker_slots",
-        "Jobs that all live workers together run at once.",
+        "Slots of all queues of the live workers; a worker whose queues share a limit runs fewer jobs at once.",
     );
     text.line(
         "pgqueue_worker_slots",

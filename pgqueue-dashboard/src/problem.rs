@@ -211,7 +211,7 @@ impl From<Error> for Problem {
             // Diesel hides the SQLSTATE, so this and the two above are known by what an English server says.
             _ if detail.contains("permission denied") => Self::forbidden(
                 format!("the dashboard's role in the database may not do this: {detail}"),
-                "grant it to the role, as docs/dashboard.md lists it, or serve the dashboard read-only",
+                "grant it to the role, as docs/grants.sql does, or serve the dashboard read-only",
             ),
             _ => {
                 tracing::error!(%error, "a query of the dashboard failed");
