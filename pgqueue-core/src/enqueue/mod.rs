@@ -193,8 +193,8 @@ impl NewJob {
     /// Sets the largest payload and the largest metadata, each in bytes of its JSON as PostgreSQL prints it; 1 MiB by default.
     ///
     /// The table has the same default: to store more, also `ALTER DATABASE … SET pgqueue.payload_limit = '4194304'`; 64 MiB is the
-    /// most that it takes. A payload within the one limit and over the other is [`ErrorKind::Invalid`](crate::ErrorKind::Invalid), too, but has failed
-    /// the transaction.
+    /// most that it takes. A payload within the one limit and over the other is
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid), too, but has failed the transaction.
     pub fn payload_limit(mut self, bytes: usize) -> Self {
         self.payload_limit = bytes;
         self
