@@ -167,7 +167,7 @@ async fn the_async_error_is_typed_as_well() {
 #[test]
 fn enqueues_work_where_serializable_is_the_default() {
     let db = TestDatabase::migrated();
-    db.execute("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = serializable', current_database()); END $$");
+    db.set_default("default_transaction_isolation = serializable");
     let mut conn = db.sync();
 
     let first = job("email").unique_key("k").enqueue(&mut conn).unwrap();

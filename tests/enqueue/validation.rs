@@ -338,7 +338,7 @@ fn a_larger_payload_needs_the_limit_of_the_job_and_of_the_database() {
     let large = || text_of(2 * MIB).payload_limit(4 * MIB);
 
     let before = large().enqueue(&mut db.sync()).unwrap_err();
-    db.execute("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET pgqueue.payload_limit = %L', current_database(), 4194304); END $$");
+    db.set_default("pgqueue.payload_limit = 4194304");
     let after = large().enqueue(&mut db.sync());
 
     assert_over_the_databases_limit(&before);

@@ -23,16 +23,9 @@ impl Isolation {
         }
     }
 
-    pub(crate) fn make_default(self) -> String {
-        format!(
-            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = {}', current_database()); END $$",
-            quoted(self.name())
-        )
+    pub(crate) fn as_default(self) -> String {
+        format!("default_transaction_isolation = '{}'", self.name())
     }
-}
-
-fn quoted(name: &str) -> String {
-    format!("''{name}''")
 }
 
 /// What the engine sets for its sessions.

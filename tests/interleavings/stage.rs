@@ -51,7 +51,7 @@ impl Stage {
     pub(crate) async fn of(scenario: &Scenario, isolation: Isolation) -> Self {
         let db = TestDatabase::migrated();
         db.execute(PROLOGUE);
-        db.execute(&isolation.make_default());
+        db.set_default(&isolation.as_default());
         let mut sessions = Vec::new();
         for part in &scenario.parts {
             let client = connect(&db).await;

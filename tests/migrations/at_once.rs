@@ -9,7 +9,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection};
 use pgqueue_core::{migrate, migrate_async};
 use pgqueue_suite::TestDatabase;
 
-use super::{assert_works, set_for_all};
+use super::assert_works;
 
 /// Names the database to a process that is started by [`start_migrating`].
 const DATABASE: &str = "PGQUEUE_MIGRATE_DATABASE";
@@ -94,7 +94,7 @@ async fn eight_processes_migrate_at_once() {
 #[tokio::test]
 async fn eight_processes_migrate_at_once_where_serializable_is_the_default() {
     let db = TestDatabase::empty();
-    set_for_all(&db, "default_transaction_isolation", "serializable");
+    db.set_default("default_transaction_isolation = serializable");
 
     migrate_in_eight_processes_at_once(&db);
 

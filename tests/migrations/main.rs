@@ -60,19 +60,11 @@ async fn assert_works(db: &TestDatabase) {
     assert_eq!(db.job(bulk[0].id).state, JobState::Completed);
 }
 
-/// Sets a parameter for all later connections to the database, so that a worker's have it too.
-fn set_for_all(db: &TestDatabase, parameter: &str, value: &str) {
-    db.execute(&format!(
-        "DO $do$ BEGIN EXECUTE format('ALTER DATABASE %I SET {parameter} = {}', current_database()); END $do$",
-        value.replace('\'', "''").replace('%', "%%"),
-    ));
-}
-
 /// Makes a schema current for all later connections to the database.
 fn use_schema(db: &TestDatabase, schema: &str) {
     let quoted = format!("\"{}\"", schema.replace('"', "\"\""));
     db.execute(&format!("CREATE SCHEMA {quoted}"));
-    set_for_all(db, "search_path", &quoted);
+    db.set_default(&format!("search_path = {quoted}"));
 }
 
 fn jobs_oid(db: &TestDatabase) -> i64 {

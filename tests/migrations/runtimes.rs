@@ -7,7 +7,7 @@ use pgqueue_core::{Error, ErrorKind, NewJob, migrate, migrate_async};
 use pgqueue_suite::TestDatabase;
 use serde_json::json;
 
-use super::{OURS, assert_works, refusal_of, set_for_all};
+use super::{OURS, assert_works, refusal_of};
 
 #[test]
 fn inside_a_transaction_that_rolls_back_nothing_remains() {
@@ -87,7 +87,7 @@ async fn a_read_committed_transaction_finds_what_another_process_migrated() {
 #[test]
 fn it_works_where_serializable_is_the_default_and_leaves_the_session_as_it_was() {
     let db = TestDatabase::empty();
-    set_for_all(&db, "default_transaction_isolation", "serializable");
+    db.set_default("default_transaction_isolation = serializable");
     let mut conn = db.sync();
 
     migrate(&mut conn).unwrap();

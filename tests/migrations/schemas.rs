@@ -3,7 +3,7 @@
 use pgqueue_core::{Worker, migrate, migrate_async};
 use pgqueue_suite::TestDatabase;
 
-use super::{DOWN, OURS, VERSION, assert_works, refusal, set_for_all, use_schema};
+use super::{DOWN, OURS, VERSION, assert_works, refusal, use_schema};
 
 #[tokio::test]
 async fn a_schema_may_have_any_name() {
@@ -67,7 +67,7 @@ async fn down_for_a_tenant_spares_the_queue_its_search_path_goes_on_to() {
 async fn a_tenant_whose_search_path_falls_through_is_refused_with_both_names() {
     let db = TestDatabase::migrated();
     db.execute("CREATE SCHEMA \"Tenant 7\"");
-    set_for_all(&db, "search_path", "\"Tenant 7\", public");
+    db.set_default("search_path = \"Tenant 7\", public");
 
     let sync = refusal(migrate(&mut db.sync()));
     let asynchronous = refusal(migrate_async(&mut db.asynchronous().await).await);
@@ -103,7 +103,7 @@ async fn a_tenant_beside_public_gets_a_queue_of_its_own() {
 #[test]
 fn a_search_path_without_a_schema_is_refused_with_advice() {
     let db = TestDatabase::empty();
-    set_for_all(&db, "search_path", "nowhere");
+    db.set_default("search_path = nowhere");
 
     let message = refusal(migrate(&mut db.sync()));
 

@@ -128,6 +128,14 @@ impl TestDatabase {
         self.sync().batch_execute(sql).expect("the statement runs");
     }
 
+    /// Sets a default of this database, such as `lock_timeout = '1s'`, for sessions that start from now on.
+    pub fn set_default(&self, setting: &str) {
+        let setting = setting.replace('\'', "''").replace('%', "%%");
+        self.execute(&format!(
+            "DO $do$ BEGIN EXECUTE format('ALTER DATABASE %I SET {setting}', current_database()); END $do$"
+        ));
+    }
+
     /// Reads one number.
     #[must_use]
     pub fn number(&self, sql: &str) -> i64 {

@@ -23,9 +23,7 @@ fn database_off_by(days: i64) -> TestDatabase {
              AS 'SELECT pg_catalog.{clock}() + interval ''{days} days'''"
         ));
     }
-    db.execute(
-        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = elsewhen, pg_catalog', current_database()); END $$",
-    );
+    db.set_default("search_path = elsewhen, pg_catalog");
     pgqueue_core::migrate(&mut db.sync()).unwrap();
     db.execute("ALTER FUNCTION pgqueue_wake_queue SET search_path = elsewhen, pg_catalog");
     db

@@ -132,7 +132,7 @@ fn an_edited_payload_is_bounded_by_the_databases_limit_as_postgresql_prints_it()
     let refused = [&printed, &text].map(|payload| edit(payload).unwrap_err());
     let endless = format!("[{}]", ["1e131071"; 10_000].join(","));
     let endless = edit(&endless).unwrap_err();
-    db.execute("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET pgqueue.payload_limit = %L', current_database(), 4194304); END $$");
+    db.set_default("pgqueue.payload_limit = 4194304");
     let after = [&printed, &text].map(|payload| edit(payload).unwrap());
 
     assert_eq!(saved, Edited::Saved);

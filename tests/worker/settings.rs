@@ -15,13 +15,6 @@ use tokio::sync::watch;
 
 use crate::{Running, enqueue, errors, job, run_one, worker};
 
-/// Sets a default of the test's own database, for sessions that start from now on.
-fn set_default(db: &TestDatabase, setting: &str) {
-    db.execute(&format!(
-        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET {setting}', current_database()); END $$"
-    ));
-}
-
 #[derive(Serialize, Deserialize)]
 struct Blocking;
 
@@ -69,7 +62,7 @@ async fn mixed_steadily(job: RawJob, ctx: Context) -> Result<Outcome, BoxError> 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_works_where_transactions_are_serializable_by_default() {
     let db = TestDatabase::migrated();
-    set_default(&db, "default_transaction_isolation = serializable");
+    db.set_default("default_transaction_isolation = serializable");
     db.execute("CREATE TABLE effects (job_id bigint NOT NULL)");
     let start = || {
         let builder = Worker::builder(db.deadpool(20))
@@ -135,7 +128,7 @@ async fn everything_works_where_transactions_are_serializable_by_default() {
 async fn a_worker_works_where_transactions_are_read_only_by_default() {
     let db = TestDatabase::migrated();
     let id = enqueue(&db, job());
-    set_default(&db, "default_transaction_read_only = on");
+    db.set_default("default_transaction_read_only = on");
 
     let worker = worker(&db, async |_, _| Ok::<_, String>(json!({"an": "output"})));
     worker.build().unwrap().run_until_empty().await.unwrap();
@@ -154,7 +147,7 @@ async fn a_statement_timeout_of_the_database_does_not_end_the_engines_statements
         "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.15); RETURN NEW; END $$;
          CREATE TRIGGER slow BEFORE UPDATE ON pgqueue_jobs FOR EACH ROW EXECUTE FUNCTION slow()",
     );
-    set_default(&db, "statement_timeout = 50");
+    db.set_default("statement_timeout = 50");
     let handler = async |job: RawJob, _| match job.payload["fails"] == true {
         true => Err("no"),
         false => Ok(()),
@@ -178,7 +171,7 @@ async fn a_statement_timeout_of_the_database_does_not_end_the_engines_statements
 #[tokio::test]
 async fn an_end_whose_row_is_locked_is_stored_later_and_holds_no_other_up() {
     let db = TestDatabase::migrated();
-    set_default(&db, "lock_timeout = 1");
+    db.set_default("lock_timeout = 1");
     let (start, mut started) = unbounded_channel();
     let (release, released) = watch::channel(false);
     let handler = move |_, ctx: Context| {
