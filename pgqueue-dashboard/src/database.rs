@@ -147,6 +147,12 @@ impl Database {
         self.0.handle.spawn(task);
     }
 
+    /// Runs what needs a runtime at hand, at once.
+    pub(crate) fn enter<T>(&self, run: impl FnOnce() -> T) -> T {
+        let _entered = self.0.handle.enter();
+        run()
+    }
+
     async fn run<T: Send + 'static>(&self, work: Work<T>) -> Result<T, Problem> {
         let shared = Arc::clone(&self.0);
         let task = self.0.handle.spawn(async move {

@@ -2,8 +2,8 @@
 //! at it again. Fifty open pages cost the database what one does, and none costs it nothing.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use actix_web::HttpResponse;
@@ -70,7 +70,7 @@ struct State {
     counts: Cached<JobState, (DateTime<Utc>, i64)>,
     streams: AtomicUsize,
     ends: watch::Sender<bool>,
-    listens: AtomicBool,
+    listens: OnceLock<()>,
 }
 
 impl fmt::Debug for Live {
@@ -92,7 +92,7 @@ impl Live {
             counts: Cached::default(),
             streams: AtomicUsize::new(0),
             ends: watch::channel(false).0,
-            listens: AtomicBool::new(false),
+            listens: OnceLock::new(),
         }))
     }
 
@@ -190,16 +190,18 @@ impl Live {
     }
 
     /// Ends the streams when the process is asked to end: a server that waits for its connections would wait for them.
+    ///
+    /// On Unix no signal is missed that comes after this has returned.
     pub(crate) fn listen_for_signals(&self) {
-        if self.0.listens.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        let live = Arc::downgrade(&self.0);
-        self.0.database.spawn(async move {
-            asked_to_end().await;
-            if let Some(shared) = live.upgrade() {
-                shared.ends.send_replace(true);
-            }
+        self.0.listens.get_or_init(|| {
+            let live = Arc::downgrade(&self.0);
+            let asked = self.0.database.enter(asked_to_end);
+            self.0.database.spawn(async move {
+                asked.await;
+                if let Some(shared) = live.upgrade() {
+                    shared.ends.send_replace(true);
+                }
+            });
         });
     }
 }
@@ -213,18 +215,22 @@ async fn read_causes(conn: &mut AsyncPgConnection) -> Result<Causes, Error> {
     })
 }
 
+/// Listens for signals at once, and gives when one has come.
 #[cfg(unix)]
-async fn asked_to_end() {
+fn asked_to_end() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (
+    let signals = (
         signal(SignalKind::interrupt()),
         signal(SignalKind::terminate()),
-    ) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+    );
+    async move {
+        let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
     }
 }
 
@@ -298,4 +304,19 @@ async fn next_event(mut stream: Stream) -> Option<(Result<Bytes, actix_web::Erro
         format!("event: tick\ndata: {}\n\n", stream.version)
     };
     goes_on.then(|| (Ok(Bytes::from(text)), stream))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use rustix::process::{Signal, getpid, kill_process};
+
+    /// The signal would end this process if nobody listened yet.
+    #[tokio::test]
+    async fn a_signal_that_comes_before_anybody_waits_for_it_is_not_missed() {
+        let asked = super::asked_to_end();
+
+        kill_process(getpid(), Signal::TERM).unwrap();
+
+        asked.await;
+    }
 }
