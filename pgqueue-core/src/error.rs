@@ -227,7 +227,7 @@ pub(crate) fn explain(error: DieselError) -> DieselError {
 }
 
 /// Gives the field that the database's limit of size refuses, if that is what the error is about.
-pub(crate) fn over_the_databases_limit(error: &DieselError) -> Option<&'static str> {
+fn over_the_databases_limit(error: &DieselError) -> Option<&'static str> {
     match error {
         DieselError::DatabaseError(DatabaseErrorKind::CheckViolation, info) => {
             match info.constraint_name() {

@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 use super::Who;
 use crate::answer;
 use crate::enqueue::{check_name, check_range};
-use crate::error::{Error, ErrorKind, Invalid, over_the_databases_limit};
+use crate::error::{Error, ErrorKind, Invalid, explain};
 use crate::sql::operators::{CloneJob, EditJob, Reveal};
 
 /// Parts of names that hint at a secret: what has one of them is not repeated in the audit, nor shown by the dashboard
@@ -302,13 +302,7 @@ impl Answer {
 
 /// Tells values that only PostgreSQL could find fault with, and a race for a unique key, from other errors.
 fn refused(error: DieselError) -> Error {
-    if let Some(field) = over_the_databases_limit(&error) {
-        let message = format!(
-            "{field} of the job is larger than this database allows for a new one: raise pgqueue.payload_limit in the database \
-             (1048576 bytes if it is not set, 67108864 at most)"
-        );
-        return Error::new(ErrorKind::Invalid, message);
-    }
+    let error = explain(error);
     match &error {
         DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => Error::new(
             ErrorKind::Serialization,
