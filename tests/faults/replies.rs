@@ -5,6 +5,9 @@ use pgqueue_core::{Context, ErrorKind, JobState};
 use pgqueue_suite::proxy::statements::{BEAT, CLAIM, FINISH, LEDGER};
 use pgqueue_suite::proxy::{Fault, Proxy};
 
+/// The sessions that have tried whether they hear.
+const LISTENERS: &str = "FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle' AND query LIKE 'NOTIFY%probe%'";
+
 /// Starts a worker behind a proxy that runs one job at a time and keeps the job's id as its output.
 fn run_behind(proxy: &Proxy) -> Running {
     let worker = Worker::builder(proxy.url())
@@ -148,9 +151,8 @@ async fn a_listen_that_nobody_answers_is_tried_again_on_another_connection() {
     let _worker = run_behind(&proxy);
 
     wait_until("LISTEN was swallowed", async || proxy.struck() == 1).await;
-    let listening = "SELECT count(*) FROM pg_stat_activity
-        WHERE datname = current_database() AND state = 'idle' AND query LIKE 'NOTIFY%probe%'";
-    wait_until("it listens", async || db.number(listening) == 1).await;
+    let listening = format!("SELECT count(*) {LISTENERS}");
+    wait_until("it listens", async || db.number(&listening) == 1).await;
 }
 
 #[tokio::test]
@@ -160,14 +162,9 @@ async fn a_listener_that_goes_silent_is_found_out_and_another_one_hears() {
     let worker = Worker::builder(proxy.url()).poll_interval(Duration::from_secs(3600));
     let worker = worker.handle(async |_: Act, _| Ok::<_, String>(()));
     let _worker = run(worker.build().unwrap());
-    let listening = |but: i64| {
-        format!(
-            "FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle' AND query LIKE 'NOTIFY%probe%' AND pid <> {but}"
-        )
-    };
-    let count = |but| db.number(&format!("SELECT count(*) {}", listening(but)));
-    wait_until("it listens", async || count(0) == 1).await;
-    let silent = db.number(&format!("SELECT pid {}", listening(0)));
+    let listening = format!("SELECT count(*) {LISTENERS}");
+    wait_until("it listens", async || db.number(&listening) == 1).await;
+    let silent = db.number(&format!("SELECT pid {LISTENERS}"));
 
     // The session stays, and hears; what it says goes nowhere.
     proxy.arm("'probe'", Fault::Swallow);
@@ -175,7 +172,8 @@ async fn a_listener_that_goes_silent_is_found_out_and_another_one_hears() {
     let job = enqueue(&db, Act::Return);
 
     db.wait_for_state(job, JobState::Completed).await;
-    wait_until("another session listens", async || count(silent) == 1).await;
+    let another = format!("{listening} AND pid <> {silent}");
+    wait_until("another session listens", async || db.number(&another) == 1).await;
     let next = enqueue(&db, Act::Return);
     db.wait_for_state(next, JobState::Completed).await;
 }
