@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use diesel_async::{AsyncConnection, AsyncPgConnection};
-use pgqueue_suite::chaos::{Act, LEASE, QUEUES, Soak};
+use pgqueue_suite::chaos::{Act, GONE, LEASE, QUEUES, Soak};
 use pgqueue_suite::proxy::statements::COMPLETE;
 use tokio_postgres::Client;
 
@@ -69,14 +69,6 @@ impl Sightings {
         std::mem::take(&mut *self.findings.lock().unwrap()).into_violations()
     }
 }
-
-/// What errors say of a connection that is gone, or a server that goes down or comes up.
-const GONE: [&str; 4] = [
-    "terminating connection",
-    "the database system is",
-    "connection closed",
-    "communicating with the server",
-];
 
 const ORPHANS: &str = "\
     SELECT j.id, j.fencing_token

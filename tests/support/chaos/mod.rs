@@ -32,6 +32,14 @@ pub const MAX_LOST: i32 = 3;
 /// How many jobs one statement of a worker claims that claims ahead; four times as many are ahead at most.
 pub const BATCH: usize = 20;
 
+/// What errors say of a connection that is gone, or a server that goes down or comes up.
+pub const GONE: [&str; 4] = [
+    "terminating connection",
+    "the database system is",
+    "connection closed",
+    "communicating with the server",
+];
+
 /// The queues, and how many of a queue's jobs one worker runs at once.
 pub const QUEUES: [(&str, usize); 3] = [("swift", 10), ("slow", 6), ("effects", 4)];
 

@@ -11,9 +11,9 @@ use diesel_async::{AsyncConnection, AsyncPgConnection};
 use fastrand::Rng;
 use pgqueue_core::Enqueued;
 
-use super::Producer;
 use super::evidence::{Event, Evidence, Way};
 use super::plan::{End, Plan};
+use super::{GONE, Producer};
 
 /// How long a producer rests when there are enough jobs, and when the database is away.
 const REST: Duration = Duration::from_millis(100);
@@ -155,13 +155,9 @@ fn patiently<T>(runtime: &tokio::runtime::Runtime, answer: impl Future<Output = 
     runtime.block_on(async { tokio::time::timeout(PATIENCE, answer).await.ok() })
 }
 
-/// What errors say of a connection that is gone, or a server that goes down or comes up.
-const GONE: [&str; 11] = [
-    "terminating connection",
-    "the database system is",
-    "connection closed",
+/// What only libpq's errors say of it.
+const GONE_TO_LIBPQ: [&str; 7] = [
     "connection not open",
-    "communicating with the server",
     "server closed the connection",
     "could not receive data",
     "could not send data",
@@ -178,7 +174,10 @@ fn is_refusal(error: &DieselError, plan: &Plan) -> bool {
         DieselError::DatabaseError(ClosedConnection | UnableToSendCommand, _)
         | DieselError::BrokenTransactionManager => false,
         DieselError::DatabaseError(Unknown, info) => {
-            let is_gone = GONE.iter().any(|gone| info.message().contains(gone));
+            let is_gone = GONE
+                .iter()
+                .chain(&GONE_TO_LIBPQ)
+                .any(|gone| info.message().contains(gone));
             let has_deadlocked = info.message().contains("deadlock detected");
             !is_gone && (plan.in_bulk || !has_deadlocked)
         }
