@@ -50,28 +50,6 @@ pub(crate) enum Mix {
 }
 
 impl Mix {
-    /// Names all kinds of faults that come.
-    pub(crate) fn names(self) -> &'static [&'static str] {
-        match self {
-            Self::Storm => &[
-                "workers killed",
-                "producers killed",
-                "processes stopped",
-                "workers told to end",
-                "workers told to end twice",
-                "networks slow",
-                "networks throttled",
-                "networks deaf at the server",
-                "networks deaf at the client",
-                "connections reset",
-                "connections half open",
-                "sessions terminated",
-            ],
-            Self::Zombies => &["processes stopped"],
-            Self::Losses => &[],
-        }
-    }
-
     /// Gives the longest pause between two faults.
     pub(crate) fn pace(self) -> Duration {
         Duration::from_millis(match self {
@@ -93,6 +71,22 @@ impl Mix {
 }
 
 impl Trouble {
+    /// One of each kind that shows at once whom it has met; proxies count the others when they strike.
+    pub(crate) const KINDS: [Self; 12] = [
+        Self::KillWorker,
+        Self::KillProducer,
+        Self::Stop(Duration::ZERO),
+        Self::Terminate { twice: false },
+        Self::Terminate { twice: true },
+        Self::Weather(Weather::Slow(Duration::ZERO), Duration::ZERO),
+        Self::Weather(Weather::Throttled(0), Duration::ZERO),
+        Self::Weather(Weather::DeafServer, Duration::ZERO),
+        Self::Weather(Weather::DeafClient, Duration::ZERO),
+        Self::End(End::Reset),
+        Self::End(End::HalfOpen),
+        Self::TerminateSessions(1),
+    ];
+
     /// Decides on the next one.
     pub(crate) fn next(rng: &mut Rng, mix: Mix) -> Self {
         match mix {

@@ -9,6 +9,7 @@ use pgqueue_suite::chaos::evidence::Way;
 use pgqueue_suite::proxy::Rewrites;
 
 use crate::checker::Violation;
+use crate::faults::Trouble;
 use crate::history::History;
 use crate::soak::Settings;
 
@@ -80,8 +81,12 @@ impl Report {
 
     /// Tells how many processes were killed.
     pub(crate) fn kills(&self) -> usize {
-        let kinds = ["workers killed", "producers killed"];
-        kinds.iter().filter_map(|kind| self.met.get(kind)).sum()
+        self.met(Trouble::KillWorker) + self.met(Trouble::KillProducer)
+    }
+
+    /// Tells how many processes, connections or sessions faults of this kind have met.
+    pub(crate) fn met(&self, kind: Trouble) -> usize {
+        self.met.get(kind.name()).copied().unwrap_or_default()
     }
 
     /// Tells how many statements were broken.
@@ -162,9 +167,7 @@ impl fmt::Display for Report {
         }
         write!(f, " commits")?;
         for (way, times) in &self.commits {
-            let asynchronous = if way.asynchronous { "async" } else { "sync" };
-            let bulk = if way.in_bulk { "in bulk" } else { "one by one" };
-            write!(f, " {times} {asynchronous} {bulk},")?;
+            write!(f, " {times} {way},")?;
         }
         write!(f, "; {} violations", self.violations.len())?;
         for violation in self.violations.iter().take(20) {

@@ -203,12 +203,9 @@ impl Run {
         let (report, least) = (&self.report, &self.settings.least);
         self.started.elapsed() >= self.settings.length
             && report.kills() >= least.kills
-            && (least.each == 0
-                || self
-                    .mix
-                    .names()
-                    .iter()
-                    .all(|kind| report.met.get(kind) >= Some(&least.each)))
+            && Trouble::KINDS
+                .iter()
+                .all(|kind| report.met(*kind) >= least.each)
             && report.restarts >= least.restarts
             && report.promotions >= least.promotions
             && self
@@ -292,35 +289,34 @@ impl Run {
                 what,
             });
         }
+        violations.extend(self.stand_still().into_iter().map(|what| Violation {
+            rule: Rule::GoesOn,
+            what,
+        }));
+        violations
+    }
+
+    /// Tells which part of the run has done nothing, or less than it had to.
+    fn stand_still(&self) -> Vec<String> {
+        let mut said = Vec::new();
         let [looks, probes, deeds] = self.sightings.counts();
-        if !has_bug && (looks == 0 || probes == 0 || deeds == 0) {
-            let what = format!("{looks} looks, {probes} probes, {deeds} deeds of operators");
-            violations.push(Violation {
-                rule: Rule::GoesOn,
-                what,
-            });
+        if self.settings.bug.is_none() && (looks == 0 || probes == 0 || deeds == 0) {
+            said.push(format!(
+                "{looks} looks, {probes} probes, {deeds} deeds of operators"
+            ));
         }
         let panicked = self.fleet.panicked;
         if panicked > 0 {
-            let what = format!("{panicked} processes have panicked");
-            violations.push(Violation {
-                rule: Rule::GoesOn,
-                what,
-            });
+            said.push(format!("{panicked} processes have panicked"));
         }
         let least = self.settings.least.commits;
         for way in Way::ALL {
             let commits = self.report.commits.get(&way).copied().unwrap_or_default();
             if commits < least {
-                let what =
-                    format!("{commits} commits of jobs enqueued by {way:?}, of at least {least}");
-                violations.push(Violation {
-                    rule: Rule::GoesOn,
-                    what,
-                });
+                said.push(format!("{commits} commits {way}, of at least {least}"));
             }
         }
-        violations
+        said
     }
 
     async fn judge(&mut self, moment: Moment) -> Vec<Violation> {

@@ -3,6 +3,7 @@
 //! A line is one `write` to a file opened for appending: a process that is killed leaves whole lines, and what it has
 //! written stays. Producers also sync theirs.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
@@ -34,6 +35,18 @@ impl Way {
             asynchronous,
             in_bulk,
         }
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let over = if self.asynchronous { "async" } else { "sync" };
+        let calls = if self.in_bulk {
+            "in bulk"
+        } else {
+            "one by one"
+        };
+        write!(f, "{over} {calls}")
     }
 }
 
