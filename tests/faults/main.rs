@@ -11,6 +11,7 @@
 mod crash;
 mod cursor;
 mod disk;
+mod failover;
 mod maintenance;
 mod outage;
 mod poison;
