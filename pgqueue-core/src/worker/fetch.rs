@@ -8,6 +8,7 @@ use super::ahead;
 use super::cursor::PRIORITIES;
 use super::engine::{Engine, Heard};
 use super::execute::{self, Claimed};
+use super::failures::Failures;
 use super::flights::StopReason;
 use super::lanes::{Ask, Found, FoundJob, Lanes};
 use super::polls::{Passed, Polls};
@@ -27,15 +28,14 @@ const SUSPECT_INTERVAL: Duration = Duration::from_secs(1);
 /// Claims until the worker drains.
 pub(super) async fn fetch_jobs(engine: Arc<Engine>) {
     let mut fetcher = Fetcher::new(engine);
-    let mut failures = 0;
+    let mut failures = Failures::to("claim jobs");
     while fetcher.engine.is_running() {
         match fetcher.round().await {
-            Ok(()) => failures = 0,
+            Ok(()) => failures.end(fetcher.engine.worker_id()),
             Err(error) => {
-                failures += 1;
-                tracing::warn!(%error, "cannot claim jobs; trying again");
+                let count = failures.add(&error, fetcher.engine.worker_id());
                 fetcher.reconnect();
-                let wait = backoff::exponential(Duration::from_millis(100), failures)
+                let wait = backoff::exponential(Duration::from_millis(100), count)
                     .min(Duration::from_secs(5));
                 let wait = wait.mul_f64(0.5 + fastrand::f64() / 2.0);
                 fetcher.engine.sleep_unless(Phase::Draining, wait).await;

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::conclude::{conclude, lease_lost};
 use super::ends::{Finish, receive, take_batch};
 use super::engine::Engine;
+use super::failures::Failures;
 use super::next_move::Move;
 use super::shutdown::Phase;
 use crate::backoff;
@@ -42,7 +43,7 @@ pub(super) async fn finish_runs(
     let mut finisher = Finisher {
         link: Link::new(engine.connections.clone(), Purpose::Other),
         engine,
-        failures: 0,
+        failures: Failures::to("store how runs ended"),
     };
     let mut open: Vec<Finish> = Vec::new();
     loop {
@@ -63,7 +64,7 @@ pub(super) async fn finish_runs(
 struct Finisher {
     link: Link,
     engine: Arc<Engine>,
-    failures: u32,
+    failures: Failures,
 }
 
 impl Finisher {
@@ -75,7 +76,7 @@ impl Finisher {
         batch.sort_by_key(Finish::id); // all lock in this order
         match self.try_settle(&mut batch).await {
             Ok(()) => {
-                self.failures = 0;
+                self.failures.end(self.engine.worker_id());
                 batch
             }
             Err(error) if error.kind() == ErrorKind::Connection => {
@@ -215,12 +216,8 @@ impl Finisher {
 
     /// Keeps the batch while the database is away. Nothing is lost by waiting: the rows are this worker's as long as it beats.
     async fn wait_for_database(&mut self, error: &Error, batch: Vec<Finish>) -> Vec<Finish> {
-        self.failures = self.failures.saturating_add(1);
-        let wait = backoff::exponential(
-            Duration::from_millis(50),
-            i32::try_from(self.failures).unwrap_or(i32::MAX),
-        );
-        tracing::warn!(%error, runs = batch.len(), "cannot store how runs ended; trying again");
+        let count = self.failures.add(error, self.engine.worker_id());
+        let wait = backoff::exponential(Duration::from_millis(50), count);
         tokio::time::sleep(wait.min(OUTAGE_RETRY)).await;
         batch
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 
 use super::engine::Engine;
+use super::failures::Failures;
 use super::shutdown::Phase;
 use crate::error::Error;
 use crate::model::Span;
@@ -65,11 +66,15 @@ impl Heartbeat {
 async fn beat_for_ever(engine: &Engine) {
     let interval = engine.config.beat_interval();
     let mut link = Link::new(engine.connections.clone(), Purpose::Other).within(interval);
+    let mut failures = Failures::to("renew the worker's lease");
     loop {
         let wait = match beat(engine, &mut link).await {
-            Ok(()) => interval.mul_f64(0.9 + fastrand::f64() / 10.0),
+            Ok(()) => {
+                failures.end(engine.worker_id());
+                interval.mul_f64(0.9 + fastrand::f64() / 10.0)
+            }
             Err(error) => {
-                tracing::warn!(%error, worker.id = engine.worker_id(), "the worker cannot renew its lease; it tries again");
+                failures.add(&error, engine.worker_id());
                 (interval / 10).min(Duration::from_secs(1))
             }
         };

@@ -11,6 +11,7 @@ mod cursor;
 mod ends;
 mod engine;
 pub(crate) mod execute;
+mod failures;
 mod fetch;
 mod finish;
 mod flights;

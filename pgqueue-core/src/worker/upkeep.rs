@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::engine::Engine;
+use super::failures::Failures;
 use super::flights::StopReason;
 use super::shutdown::Phase;
 use crate::error::Error;
@@ -19,14 +20,18 @@ const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
 /// Runs until the worker stops.
 pub(super) async fn keep_up(engine: Arc<Engine>) {
     let mut upkeep = Upkeep::new(engine);
+    let mut failures = Failures::to("do the worker's upkeep");
     while upkeep.engine.shutdown.phase() < Phase::Stopping {
         let engine = Arc::clone(&upkeep.engine);
         tokio::select! {
             () = engine.sleep_unless(Phase::Stopping, upkeep.pause()) => {}
             () = engine.cancel_asked.notified() => upkeep.cancel_at = Instant::now(),
         }
-        if let Err(error) = upkeep.round().await {
-            tracing::warn!(%error, "the worker's upkeep failed; trying again");
+        match upkeep.round().await {
+            Ok(()) => failures.end(upkeep.engine.worker_id()),
+            Err(error) => {
+                failures.add(&error, upkeep.engine.worker_id());
+            }
         }
     }
     if let Err(error) = upkeep.flush().await {
