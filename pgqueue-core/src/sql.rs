@@ -170,12 +170,16 @@ statement! {
         queues: &'a serde_json::Value => Jsonb,
         kinds: &'a [String] => Array<Text>,
         lease: Span => Interval,
-    ) -> (BigInt, Text)
+    ) -> (BigInt, Text, Timestamptz)
 }
 
 statement! {
-    /// Renews a worker's lease; no row: it was taken for dead.
-    Beat, "beat.sql", (worker: i64 => BigInt, lease: Span => Interval) -> BigInt
+    /// Renews a worker's lease; no row: it was taken for dead, or its registration is lost.
+    Beat, "beat.sql", (
+        worker: i64 => BigInt,
+        lease: Span => Interval,
+        registered_at: DateTime<Utc> => Timestamptz,
+    ) -> BigInt
 }
 
 statement! {

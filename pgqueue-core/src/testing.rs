@@ -115,9 +115,9 @@ pub fn drain<C: LoadConnection<Backend = Pg>>(
     conn: &mut C,
 ) -> Result<Drained, Error> {
     let mut drain = Drain::new(worker);
-    let registered: Vec<(i64, String)> =
+    let registered: Vec<(i64, String, chrono::DateTime<chrono::Utc>)> =
         RunQueryDsl::load(drain.register(), conn).map_err(explain)?;
-    drain.id = registered.as_slice().first().map_or(0, |(id, _)| *id);
+    drain.id = registered.as_slice().first().map_or(0, |(id, ..)| *id);
     loop {
         RunQueryDsl::execute(drain.hasten(), conn)?;
         let mut claimed: Vec<Claimed> = RunQueryDsl::load(drain.claim(), conn)?;
@@ -150,9 +150,9 @@ pub async fn drain_async<C: AsyncConnectionCore<Backend = Pg>>(
 ) -> Result<Drained, Error> {
     use diesel_async::RunQueryDsl as Async;
     let mut drain = Drain::new(worker);
-    let registered: Vec<(i64, String)> =
+    let registered: Vec<(i64, String, chrono::DateTime<chrono::Utc>)> =
         Async::load(drain.register(), conn).await.map_err(explain)?;
-    drain.id = registered.as_slice().first().map_or(0, |(id, _)| *id);
+    drain.id = registered.as_slice().first().map_or(0, |(id, ..)| *id);
     loop {
         Async::execute(drain.hasten(), conn).await?;
         let mut claimed: Vec<Claimed> = Async::load(drain.claim(), conn).await?;

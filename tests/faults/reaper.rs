@@ -99,6 +99,30 @@ async fn a_deposed_worker_registers_anew_and_cannot_end_what_somebody_else_has_t
 }
 
 #[tokio::test]
+async fn a_worker_whose_id_was_given_to_another_registers_anew_and_leaves_that_lease_alone() {
+    let db = TestDatabase::migrated();
+    let first = process_named(&db, "first");
+    wait_for_workers(&db, "first", 1).await;
+    let id = db.number("SELECT id FROM pgqueue_workers");
+
+    // As after a failover that lost the registration of the first one, and the values of the sequence.
+    db.execute(&format!(
+        "DELETE FROM pgqueue_workers;
+         INSERT INTO pgqueue_workers (id, name, host, pid, version, queues, kinds, expires_at)
+         OVERRIDING SYSTEM VALUE
+         VALUES ({id}, 'second', 'h', 1, '0', '{{}}', '{{}}', clock_timestamp() + interval '1 hour')"
+    ));
+    first.wait_for("goes on under a new id").await;
+
+    wait_for_workers(&db, "first", 1).await;
+    let second = format!(
+        "SELECT count(*) FROM pgqueue_workers
+         WHERE id = {id} AND name = 'second' AND expires_at > clock_timestamp() + interval '30 min'"
+    );
+    assert_eq!(db.number(&second), 1);
+}
+
+#[tokio::test]
 async fn the_end_of_a_run_that_was_rescued_meanwhile_is_a_lost_lease() {
     let db = TestDatabase::migrated();
     let mut deposed = process_named(&db, "deposed");

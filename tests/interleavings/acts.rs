@@ -71,7 +71,7 @@ pub(crate) fn register_if_deposed() -> Act {
 }
 
 pub(crate) fn beat(worker: i64) -> Act {
-    fixed("beat", format!("EXECUTE beat ({worker}, '1 h')"))
+    fixed("beat", format!("EXECUTE beat ({worker}, '1 h', 'epoch')"))
 }
 
 pub(crate) fn expire_workers(judge: i64) -> Act {

@@ -4,9 +4,9 @@
 CREATE FUNCTION worker(id bigint, lease interval) RETURNS void
 LANGUAGE sql
 AS $body$
-    INSERT INTO pgqueue_workers (id, name, host, pid, version, queues, kinds, expires_at)
+    INSERT INTO pgqueue_workers (id, name, host, pid, version, queues, kinds, started_at, expires_at)
     OVERRIDING SYSTEM VALUE
-    VALUES (id, 'w', 'h', 1, '0', '{"default": 1}', '{email}', clock_timestamp() + lease)
+    VALUES (id, 'w', 'h', 1, '0', '{"default": 1}', '{email}', 'epoch', clock_timestamp() + lease)
 $body$;
 
 -- Makes a job. A running one is in its first run, which its worker should have ended two hours ago.

@@ -1,4 +1,4 @@
--- Registers a worker under a fresh id and answers it with the schema's NOTIFY channel.
+-- Registers a worker under a fresh id and answers it with the schema's NOTIFY channel and the time.
 -- $1 name text
 -- $2 host text
 -- $3 process id integer
@@ -8,4 +8,4 @@
 -- $7 lease interval
 INSERT INTO pgqueue_workers (name, host, pid, version, queues, kinds, expires_at)
 VALUES ($1::text, $2::text, $3::integer, $4::text, $5::jsonb, $6::text[], clock_timestamp() + $7::interval)
-RETURNING id, pgqueue_channel()
+RETURNING id, pgqueue_channel(), started_at

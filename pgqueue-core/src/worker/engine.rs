@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::config::{Config, Lane};
@@ -26,6 +27,8 @@ pub(super) struct Engine {
     pub(super) until_empty: bool,
     /// The worker's id: a new one after each registration.
     pub(super) identity: watch::Sender<i64>,
+    /// When it was first registered.
+    pub(super) registered_at: DateTime<Utc>,
     /// The schema's NOTIFY channel.
     pub(super) channel: String,
     pub(super) slots: Arc<Slots>,

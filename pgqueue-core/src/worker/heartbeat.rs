@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use super::engine::Engine;
@@ -66,9 +67,10 @@ impl Heartbeat {
 async fn beat_for_ever(engine: &Engine) {
     let interval = engine.config.beat_interval();
     let mut link = Link::new(engine.connections.clone(), Purpose::Other).within(interval);
+    let mut registered_at = engine.registered_at;
     let mut failures = Failures::to("renew the worker's lease");
     loop {
-        let wait = match beat(engine, &mut link).await {
+        let wait = match beat(engine, &mut registered_at, &mut link).await {
             Ok(()) => {
                 failures.end(engine.worker_id());
                 interval.mul_f64(0.9 + fastrand::f64() / 10.0)
@@ -82,63 +84,60 @@ async fn beat_for_ever(engine: &Engine) {
     }
 }
 
-async fn beat(engine: &Engine, link: &mut Link) -> Result<(), Error> {
+async fn beat(
+    engine: &Engine,
+    registered_at: &mut DateTime<Utc>,
+    link: &mut Link,
+) -> Result<(), Error> {
     let lease = engine.config.lease;
     let sent = Instant::now();
     let renewed: Vec<i64> = link
         .load(Beat {
             worker: engine.worker_id(),
             lease: Span(lease),
+            registered_at: *registered_at,
         })
         .await?;
     if renewed.is_empty() && engine.shutdown.phase() < Phase::Stopping {
-        let (id, _) = register(engine, link).await?;
-        engine.reregistered(id);
+        let registered = register(engine, link).await?;
+        *registered_at = registered.at;
+        engine.reregistered(registered.id);
     }
     engine.pulse.beat(sent, lease);
     Ok(())
 }
 
-/// Registers the worker under a fresh id; also answers the schema's channel.
-pub(super) async fn register(engine: &Engine, link: &mut Link) -> Result<(i64, String), Error> {
+/// What a worker goes by.
+pub(super) struct Registered {
+    pub(super) id: i64,
+    /// The schema's NOTIFY channel.
+    pub(super) channel: String,
+    pub(super) at: DateTime<Utc>,
+}
+
+/// Registers the worker under a fresh id.
+pub(super) async fn register(engine: &Engine, link: &mut Link) -> Result<Registered, Error> {
     let queues: Map<String, Value> = engine
         .lanes
         .iter()
         .map(|lane| (lane.queue.clone(), lane.concurrency.into()))
         .collect();
-    registration(
-        &engine.config.name,
-        &Value::Object(queues),
-        &engine.kinds,
-        engine.config.lease,
-        link,
-    )
-    .await
-}
-
-/// Inserts a worker's row.
-pub(super) async fn registration(
-    name: &str,
-    queues: &Value,
-    kinds: &[String],
-    lease: Duration,
-    link: &mut Link,
-) -> Result<(i64, String), Error> {
     let host = gethostname::gethostname().to_string_lossy().into_owned();
     let register = Register {
-        name,
+        name: &engine.config.name,
         host: &host,
         pid: i32::try_from(std::process::id()).unwrap_or(0),
         version: env!("CARGO_PKG_VERSION"),
-        queues,
-        kinds,
-        lease: Span(lease),
+        queues: &Value::Object(queues),
+        kinds: &engine.kinds,
+        lease: Span(engine.config.lease),
     };
     let mut registered = link.load(register).await?;
-    registered.pop().ok_or_else(|| {
+    let (id, channel, at) = registered.pop().ok_or_else(|| {
         Error::new(
             crate::ErrorKind::Database,
             "the worker could not register: its row did not come back",
         )
-    })
+    })?;
+    Ok(Registered { id, channel, at })
 }

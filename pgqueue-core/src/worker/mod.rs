@@ -33,6 +33,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use chrono::DateTime;
 use futures_util::future::select_all;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -244,6 +245,7 @@ impl Worker {
             shutdown: self.shutdown,
             until_empty,
             identity: watch::Sender::new(0),
+            registered_at: DateTime::default(),
             channel: String::new(),
             slots,
             flights: Flights::default(),
@@ -255,9 +257,10 @@ impl Worker {
             listening: AtomicBool::new(false),
             cancel_asked: Notify::new(),
         };
-        let (id, channel) = heartbeat::register(&engine, link).await?;
-        engine.identify(id);
-        engine.channel = channel;
+        let registered = heartbeat::register(&engine, link).await?;
+        engine.identify(registered.id);
+        engine.registered_at = registered.at;
+        engine.channel = registered.channel;
         Ok((Arc::new(engine), finished))
     }
 }

@@ -127,7 +127,10 @@ impl Database {
         match event {
             Event::Beat(p) => {
                 let id = before.processes[p].id;
-                let renewed = self.run(&format!("EXECUTE beat ({id}, '{LEASE}')"))?;
+                let started_at = format!("SELECT started_at FROM pgqueue_workers WHERE id = {id}");
+                let started_at = self.run(&started_at)?.pop().unwrap_or("epoch".to_owned());
+                let renewed =
+                    self.run(&format!("EXECUTE beat ({id}, '{LEASE}', '{started_at}')"))?;
                 let is_registered = before.is_registered(id);
                 agree(
                     "is it registered",
