@@ -1,5 +1,6 @@
-//! Failures in a row of something that a loop tries again and again. An outage of the database lasts minutes, and some loops
-//! try each second: the first failure is told, then one in half a minute, and how long it took when there are none any more.
+//! Failures in a row of something that one of the worker's loops tries again and again. An outage of the database lasts
+//! minutes, and some loops try each second: of each kind of failure the first is told, then one in half a minute, and when
+//! there are none any more, how long they came.
 
 use std::time::{Duration, Instant};
 
@@ -13,23 +14,23 @@ const REPEAT: Duration = Duration::from_secs(30);
 pub(super) struct Failures {
     /// What does not work, as the log says it: "claim jobs".
     deed: &'static str,
-    row: Option<Row>,
+    streak: Option<Streak>,
 }
 
 #[derive(Debug)]
-struct Row {
+struct Streak {
     since: Instant,
     count: i32,
-    told: Instant,
-    kind: ErrorKind,
+    /// When each kind was last told.
+    told: Vec<(ErrorKind, Instant)>,
 }
 
 impl Failures {
     pub(super) fn to(deed: &'static str) -> Self {
-        Self { deed, row: None }
+        Self { deed, streak: None }
     }
 
-    /// Counts one more, logs it unless one like it was logged lately, and gives how many there are.
+    /// Counts one more, logs it unless one of its kind was logged lately, and gives how many there are.
     pub(super) fn add(&mut self, error: &Error, worker_id: i64) -> i32 {
         let (count, is_news) = self.count(error.kind(), Instant::now());
         if is_news {
@@ -40,10 +41,10 @@ impl Failures {
 
     /// Forgets them, as it works again.
     pub(super) fn end(&mut self, worker_id: i64) {
-        if let Some(row) = self.row.take() {
+        if let Some(streak) = self.streak.take() {
             tracing::info!(
-                failures = row.count,
-                outage_ms = row.since.elapsed().as_millis(),
+                failures = streak.count,
+                outage_ms = streak.since.elapsed().as_millis(),
                 worker.id = worker_id,
                 "no longer fails to {}",
                 self.deed
@@ -52,21 +53,20 @@ impl Failures {
     }
 
     fn count(&mut self, kind: ErrorKind, now: Instant) -> (i32, bool) {
-        let Some(row) = &mut self.row else {
-            self.row = Some(Row {
-                since: now,
-                count: 1,
-                told: now,
-                kind,
-            });
-            return (1, true);
-        };
-        row.count = row.count.saturating_add(1);
-        let is_news = row.kind != kind || now.duration_since(row.told) >= REPEAT;
+        let streak = self.streak.get_or_insert(Streak {
+            since: now,
+            count: 0,
+            told: Vec::new(),
+        });
+        streak.count = streak.count.saturating_add(1);
+        let is_known =
+            |(told, at): &(ErrorKind, Instant)| *told == kind && now.duration_since(*at) < REPEAT;
+        let is_news = !streak.told.iter().any(is_known);
         if is_news {
-            (row.told, row.kind) = (now, kind);
+            streak.told.retain(|(told, _)| *told != kind);
+            streak.told.push((kind, now));
         }
-        (row.count, is_news)
+        (streak.count, is_news)
     }
 }
 
@@ -75,14 +75,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_each_second_is_told_twice_a_minute_and_each_kind_at_once() {
+    fn a_failure_each_second_is_told_twice_a_minute_and_another_kind_at_once() {
         let start = Instant::now();
         let mut failures = Failures::to("claim jobs");
         let mut told = Vec::new();
 
         for second in 0..100 {
             let kind = match second {
-                50..52 => ErrorKind::Database,
+                50 | 52 => ErrorKind::Database,
                 _ => ErrorKind::Connection,
             };
             let (count, is_news) = failures.count(kind, start + Duration::from_secs(second));
@@ -90,7 +90,7 @@ mod tests {
             told.extend(is_news.then_some(second));
         }
 
-        assert_eq!(told, [0, 30, 50, 52, 82]);
+        assert_eq!(told, [0, 30, 50, 60, 90]);
     }
 
     #[test]

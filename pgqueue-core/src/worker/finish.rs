@@ -102,6 +102,9 @@ impl Finisher {
                 let (free, mut busy): (Vec<_>, Vec<_>) = batch
                     .into_iter()
                     .partition(|finish| free.contains(&finish.id()));
+                if free.is_empty() {
+                    self.failures.end(self.engine.worker_id());
+                }
                 busy.extend(self.settle(free).await);
                 busy
             }
@@ -226,8 +229,9 @@ impl Finisher {
     async fn settle_apart(&mut self, error: &Error, mut batch: Vec<Finish>) -> Vec<Finish> {
         tracing::warn!(%error, runs = batch.len(), "how runs ended was refused; storing them apart");
         let ids: Vec<i64> = batch.iter().map(Finish::id).collect();
-        let Ok(free) = self.link.load::<_, i64>(Unlocked { ids: &ids }).await else {
-            return self.wait_for_database(error, batch).await;
+        let free = match self.link.load::<_, i64>(Unlocked { ids: &ids }).await {
+            Ok(free) => free,
+            Err(error) => return self.wait_for_database(&error, batch).await,
         };
         let (mut open, mut busy): (Vec<_>, Vec<_>) = batch
             .drain(..)

@@ -28,7 +28,8 @@ pub(super) async fn keep_up(engine: Arc<Engine>) {
             () = engine.cancel_asked.notified() => upkeep.cancel_at = Instant::now(),
         }
         match upkeep.round().await {
-            Ok(()) => failures.end(upkeep.engine.worker_id()),
+            Ok(true) => failures.end(upkeep.engine.worker_id()),
+            Ok(false) => {}
             Err(error) => {
                 failures.add(&error, upkeep.engine.worker_id());
             }
@@ -64,27 +65,30 @@ impl Upkeep {
         CANCEL_POLL.min(self.engine.config.beat_interval())
     }
 
-    async fn round(&mut self) -> Result<(), Error> {
+    /// Does what is due; true: the database was asked.
+    async fn round(&mut self) -> Result<bool, Error> {
         let now = Instant::now();
+        let mut has_asked = false;
         if self.cancel_at <= now {
-            self.ask_for_cancellations().await?;
+            if !self.engine.flights.is_empty() {
+                self.ask_for_cancellations().await?;
+                has_asked = true;
+            }
             self.cancel_at = now + CANCEL_POLL;
         }
         if self.reconcile_at <= now {
             self.reconcile().await?;
             self.reconcile_at = now + self.engine.config.beat_interval();
+            has_asked = true;
         }
         if self.flush_at <= now {
             self.flush().await?;
             self.flush_at = now + FLUSH_INTERVAL;
         }
-        Ok(())
+        Ok(has_asked)
     }
 
     async fn ask_for_cancellations(&mut self) -> Result<(), Error> {
-        if self.engine.flights.is_empty() {
-            return Ok(());
-        }
         let worker = self.engine.worker_id();
         let requests: Vec<(i64, i64)> = self.link.load(CancelRequests { worker }).await?;
         for flight in requests {
