@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use actix_web::HttpResponse;
@@ -70,7 +70,7 @@ struct State {
     counts: Cached<JobState, (DateTime<Utc>, i64)>,
     streams: AtomicUsize,
     ends: watch::Sender<bool>,
-    listens: OnceLock<()>,
+    listens: Once,
 }
 
 impl fmt::Debug for Live {
@@ -92,7 +92,7 @@ impl Live {
             counts: Cached::default(),
             streams: AtomicUsize::new(0),
             ends: watch::channel(false).0,
-            listens: OnceLock::new(),
+            listens: Once::new(),
         }))
     }
 
@@ -191,9 +191,9 @@ impl Live {
 
     /// Ends the streams when the process is asked to end: a server that waits for its connections would wait for them.
     ///
-    /// On Unix no signal is missed that comes after this has returned.
+    /// On Unix a signal that comes after this has returned is not missed.
     pub(crate) fn listen_for_signals(&self) {
-        self.0.listens.get_or_init(|| {
+        self.0.listens.call_once(|| {
             let live = Arc::downgrade(&self.0);
             let asked = self.0.database.enter(asked_to_end);
             self.0.database.spawn(async move {
@@ -225,6 +225,9 @@ fn asked_to_end() -> impl Future<Output = ()> {
     );
     async move {
         let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
+            tracing::warn!(
+                "the dashboard cannot listen for signals: call `Dashboard::shutdown` when the server is to end"
+            );
             return std::future::pending().await;
         };
         tokio::select! {
@@ -308,15 +311,24 @@ async fn next_event(mut stream: Stream) -> Option<(Result<Bytes, actix_web::Erro
 
 #[cfg(all(test, unix))]
 mod tests {
+    use super::*;
     use rustix::process::{Signal, getpid, kill_process};
+    use std::sync::mpsc;
 
     /// The signal would end this process if nobody listened yet.
     #[tokio::test]
-    async fn a_signal_that_comes_before_anybody_waits_for_it_is_not_missed() {
-        let asked = super::asked_to_end();
+    async fn a_signal_that_comes_while_the_dashboards_thread_is_busy_is_not_missed() {
+        let source = pgqueue_core::Source::from("postgres://127.0.0.1:1/none");
+        let database = Database::new(source, true).unwrap();
+        let live = Live::new(database.clone());
+        let (free, busy) = mpsc::channel::<()>();
+        database.spawn(async move { busy.recv().unwrap_or(()) });
 
+        live.listen_for_signals();
         kill_process(getpid(), Signal::TERM).unwrap();
+        drop(free);
 
-        asked.await;
+        let mut ends = live.0.ends.subscribe();
+        ends.wait_for(|ends| *ends).await.unwrap();
     }
 }
