@@ -1,4 +1,5 @@
-//! The database moves to a standby that has not heard of the last commits.
+//! The database moves to a standby that has not heard of the last commits: what is left of the queue is as it was before
+//! them, and goes on.
 
 use super::*;
 
@@ -7,8 +8,9 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 use local_postgres::{LocalPostgres, Shutdown};
-use pgqueue_core::Context;
+use pgqueue_core::NewJob;
 use pgqueue_suite::proxy::{End, Proxy};
+use tokio::sync::watch;
 
 /// The database, at one of its servers or wherever the proxy leads.
 struct At<'a>(&'a str);
@@ -30,49 +32,95 @@ impl At<'_> {
         ))
     }
 
+    async fn wait_for_receivers(&self, count: &str) {
+        let receivers = "(SELECT count(*)::text FROM pg_stat_wal_receiver)";
+        wait_until("the standby's receiver", async || {
+            self.text(receivers) == count
+        })
+        .await;
+    }
+
     /// Has a standby hear nothing more of its primary.
     async fn cut_off(&self) {
+        self.wait_for_receivers("1").await;
         for statement in [
             "ALTER SYSTEM SET primary_conninfo = ''",
             "SELECT pg_reload_conf()",
         ] {
             self.connect().batch_execute(statement).unwrap();
         }
-        let receivers = "(SELECT count(*)::text FROM pg_stat_wal_receiver)";
-        wait_until("it is cut off", async || self.text(receivers) == "0").await;
+        self.wait_for_receivers("0").await;
     }
+}
+
+/// Enqueues a job of a kind, wherever the database is.
+fn enqueue_at(at: &At<'_>, kind: &str) -> i64 {
+    let job = NewJob::new(kind, serde_json::Value::Null);
+    job.enqueue(&mut at.connect()).unwrap().id
+}
+
+/// A worker of one kind of job, whose handler waits for the gate.
+fn worker(url: &str, kind: &str, gate: &watch::Sender<bool>) -> Worker {
+    let gate = gate.clone();
+    let handler = move |_, _| {
+        let mut gate = gate.subscribe();
+        async move { gate.wait_for(|open| *open).await.map(drop) }
+    };
+    let builder = Worker::builder(url).lease(LEASE);
+    let builder = builder.lost_base_wait(Duration::ZERO);
+    builder.handle_kind(kind, handler).build().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failover_that_loses_commits_loses_their_jobs_and_runs_again_what_they_ended() {
     let primary = LocalPostgres::builder().start().unwrap();
     let db = TestDatabase::migrated_on(&primary);
-    let kept = enqueue(&db, Act::Return);
     let standby = primary.standby(LocalPostgres::builder()).unwrap();
     let (_, database) = db.url().rsplit_once('/').unwrap();
     let (url, proxy) = (standby.url(database), Proxy::start(db.url()).await);
     let (standby, now) = (At(&url), At(proxy.url()));
+    let gate = watch::Sender::new(false);
+    let start = |kind| run(worker(proxy.url(), kind, &gate));
+
+    // The standby hears of the claim of one and the enqueue of another; of their ends and of a third job it does not.
+    let early = start("early");
+    let held = enqueue_at(&now, "early");
+    let kept = enqueue_at(&now, "late");
+    wait_until("its claim has arrived", async || {
+        standby.job(held) == "running 1" && standby.job(kept) == "pending 0"
+    })
+    .await;
     standby.cut_off().await;
-    let worker = Worker::builder(proxy.url()).lease(LEASE);
-    let worker = worker.handle(async |_: Act, ctx: Context| Ok::<_, String>(ctx.id()));
-    let worker = run(worker.build().unwrap());
-    let lost = enqueue(&db, Act::Return);
-    wait_until("both have completed", async || {
-        now.job(kept) == "completed 1" && now.job(lost) == "completed 1"
+    let late = start("late");
+    let lost = enqueue_at(&now, "late");
+    gate.send_replace(true);
+    wait_until("all have completed", async || {
+        [held, kept, lost]
+            .iter()
+            .all(|job| now.job(*job) == "completed 1")
     })
     .await;
 
     tokio::task::block_in_place(|| primary.stop(Shutdown::Crash)).unwrap();
-    standby.text("pg_promote(true, 120)::text");
-    assert_eq!(standby.job(kept), "pending 0");
-    assert_eq!(standby.job(lost), "");
+    assert_eq!(standby.text("pg_promote(true, 120)::text"), "true");
+    let left = [held, kept, lost].map(|job| standby.job(job));
     proxy.lead_to(&url);
     proxy.end_connections(End::Reset);
 
-    let again = async || now.job(kept) == "completed 1";
-    wait_until("it ran again", again).await;
-    let next = Act::Return.enqueue(&mut now.connect()).unwrap().id;
-    let goes_on = async || now.job(next) == "completed 1";
-    wait_until("the next one runs", goes_on).await;
-    worker.stop().await;
+    assert_eq!(left, ["running 1", "pending 0", ""]);
+    for job in [held, kept] {
+        wait_until("it ran again", async || {
+            now.job(job).starts_with("completed")
+        })
+        .await;
+    }
+    assert_ne!(now.job(held), "completed 1");
+    let next = enqueue_at(&now, "late");
+    wait_until("the next one runs", async || {
+        now.job(next).starts_with("completed")
+    })
+    .await;
+    for worker in [early, late] {
+        worker.stop().await;
+    }
 }
