@@ -200,8 +200,8 @@ impl From<DieselError> for Error {
 pub(crate) fn explain(error: DieselError) -> DieselError {
     if let Some(field) = over_the_databases_limit(&error) {
         let message = format!(
-            "{field} of the job is larger than this database allows: store the data in a table and enqueue its key, or raise \
-             pgqueue.payload_limit in the database (1048576 bytes if it is not set, 67108864 at most), as payload_limit of the job was"
+            "{field} of the job is larger than this database allows: store the data in a table and give the job its key, or raise \
+             pgqueue.payload_limit in the database (1048576 bytes if it is not set, 67108864 at most): a job's own payload_limit does not"
         );
         return Error::new(ErrorKind::Invalid, message).caused(error).into();
     }

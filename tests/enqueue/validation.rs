@@ -272,7 +272,7 @@ fn assert_over_the_databases_limit(error: &diesel::result::Error) {
     for part in [
         "payload of the job",
         "pgqueue.payload_limit in the database",
-        "payload_limit of the job",
+        "a job's own payload_limit does not",
     ] {
         assert!(message.contains(part), "{message:?} does not name {part}");
     }

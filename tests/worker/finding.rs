@@ -1,7 +1,7 @@
 //! Looking for jobs, and what is told of one, alike on sync and async connections.
 
 use pgqueue_core::admin::{self, Edited, Filter, Reason};
-use pgqueue_core::{ErrorKind, JobState};
+use pgqueue_core::{ErrorKind, JobState, NewJob};
 use pgqueue_suite::TestDatabase;
 
 fn dead(db: &TestDatabase, count: i64) {
@@ -145,6 +145,24 @@ fn an_edited_payload_is_bounded_by_the_databases_limit_as_postgresql_prints_it()
     assert_eq!(after, [Edited::Saved, Edited::Saved]);
     assert_eq!(endless.kind(), ErrorKind::Invalid);
     assert!(endless.to_string().contains("1310710000 digits"));
+}
+
+#[test]
+fn a_clone_that_the_database_would_not_store_names_the_limit_to_raise() {
+    let db = TestDatabase::migrated();
+    db.set_default("pgqueue.payload_limit = 4194304");
+    let large = serde_json::json!("x".repeat(2 << 20));
+    let large = NewJob::new("job", large).payload_limit(4 << 20);
+    let id = large.enqueue(&mut db.sync()).unwrap().id;
+    db.set_default("pgqueue.payload_limit = 1048576");
+
+    let error = admin::clone(id).run(&mut db.sync()).unwrap_err();
+
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    let said = "payload of the job is larger than this database allows";
+    assert!(error.to_string().starts_with(said), "{error}");
+    assert!(error.to_string().contains("raise pgqueue.payload_limit"));
+    assert_eq!(db.number("SELECT count(*) FROM pgqueue_jobs"), 1);
 }
 
 #[tokio::test]
