@@ -36,6 +36,9 @@ const REAP: Duration = Duration::from_millis(300);
 /// What a busy machine may add to a bound.
 const NOISE: Duration = Duration::from_secs(3);
 
+/// The sessions that listen: the last statement of a healthy one is its probe, which it sends after LISTEN alone.
+const LISTENERS: &str = "FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle' AND query LIKE 'NOTIFY%probe%'";
+
 /// Enqueues a job.
 fn enqueue(db: &TestDatabase, job: impl Job) -> i64 {
     job.enqueue(&mut db.sync()).unwrap().id

@@ -122,10 +122,8 @@ async fn a_restart_under_load_reruns_nothing(shutdown: Shutdown) {
 
     shared.assert_each_ran_once(&db);
     assert_eq!(ids(&db), before, "no worker lost its lease");
-    // The last statement of a healthy listener is its probe, which it sends after LISTEN alone.
-    let listening = "SELECT count(*) FROM pg_stat_activity
-        WHERE datname = current_database() AND state = 'idle' AND query LIKE 'NOTIFY%probe%'";
-    wait_until("both listen again", async || db.number(listening) == 2).await;
+    let listening = format!("SELECT count(*) {LISTENERS}");
+    wait_until("both listen again", async || db.number(&listening) == 2).await;
     for worker in workers {
         worker.stop().await;
     }

@@ -5,9 +5,6 @@ use pgqueue_core::{Context, ErrorKind, JobState};
 use pgqueue_suite::proxy::statements::{BEAT, CLAIM, FINISH, LEDGER};
 use pgqueue_suite::proxy::{Fault, Proxy};
 
-/// The sessions that have tried whether they hear.
-const LISTENERS: &str = "FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle' AND query LIKE 'NOTIFY%probe%'";
-
 /// Starts a worker behind a proxy that runs one job at a time and keeps the job's id as its output.
 fn run_behind(proxy: &Proxy) -> Running {
     let worker = Worker::builder(proxy.url())

@@ -472,11 +472,8 @@ async fn handlers_that_hold_every_pooled_connection_keep_the_worker_at_work() {
 async fn progress_is_stored_where_sessions_are_read_only_and_serializable_by_default() {
     let db = TestDatabase::migrated();
     let id = enqueue(&db, job());
-    let name = db.url().rsplit('/').next().unwrap();
-    db.execute(&format!(
-        "ALTER DATABASE \"{name}\" SET default_transaction_read_only = on;
-         ALTER DATABASE \"{name}\" SET default_transaction_isolation = serializable"
-    ));
+    db.set_default("default_transaction_isolation = serializable");
+    db.set_default("default_transaction_read_only = on");
 
     let worker = worker(&db, async |_, ctx: Context| {
         ctx.progress(json!("half")).await
