@@ -12,6 +12,7 @@
 mod bugs;
 mod checker;
 mod cluster;
+mod failover;
 mod faults;
 mod fleet;
 mod history;

@@ -11,7 +11,6 @@
 mod crash;
 mod cursor;
 mod disk;
-mod failover;
 mod maintenance;
 mod outage;
 mod poison;

@@ -1,15 +1,18 @@
 //! The database moves to a standby that has not heard of the last commits: what is left of the queue is as it was before
-//! them, and goes on.
+//! them, and goes on. Apart from the soak, whose standbys are synchronous: there nothing that was committed may be lost.
 
-use super::*;
+use std::time::Duration;
 
 use diesel::connection::SimpleConnection as _;
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 use local_postgres::{LocalPostgres, Shutdown};
-use pgqueue_core::NewJob;
+use pgqueue_core::{NewJob, Worker};
+use pgqueue_suite::chaos::LEASE;
 use pgqueue_suite::proxy::{End, Proxy};
+use pgqueue_suite::running::run;
+use pgqueue_suite::{TestDatabase, wait_until};
 use tokio::sync::watch;
 
 /// The database, at one of its servers or wherever the proxy leads.
