@@ -65,27 +65,27 @@ impl Upkeep {
         CANCEL_POLL.min(self.engine.config.beat_interval())
     }
 
-    /// Does what is due; true: the database was asked.
+    /// Does what is due; true: the database has certainly answered.
     async fn round(&mut self) -> Result<bool, Error> {
         let now = Instant::now();
-        let mut has_asked = false;
+        let mut has_answered = false;
         if self.cancel_at <= now {
             if !self.engine.flights.is_empty() {
                 self.ask_for_cancellations().await?;
-                has_asked = true;
+                has_answered = true;
             }
             self.cancel_at = now + CANCEL_POLL;
         }
         if self.reconcile_at <= now {
             self.reconcile().await?;
             self.reconcile_at = now + self.engine.config.beat_interval();
-            has_asked = true;
+            has_answered = true;
         }
         if self.flush_at <= now {
             self.flush().await?;
             self.flush_at = now + FLUSH_INTERVAL;
         }
-        Ok(has_asked)
+        Ok(has_answered)
     }
 
     async fn ask_for_cancellations(&mut self) -> Result<(), Error> {
